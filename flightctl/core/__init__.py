@@ -1,0 +1,1 @@
+"""Use cases and stores. Nothing here parses arguments or prints."""

@@ -1,0 +1,314 @@
+"""The engine, transactions that are retried whole, and the few differences between SQLite and MySQL.
+
+Every use case hands ``Database.run`` a function of one transaction. It commits when the function returns and rolls
+back when it raises; on a deadlock, a lock timeout or a lost connection the *whole* function runs again in a new
+transaction (MySQL manual, "How to Minimize and Handle Deadlocks"), so it must have no effect outside its transaction.
+"""
+
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event, make_url, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+
+from flightctl.core.database_errors import Trouble, diagnose, translate
+from flightctl.core.errors import (
+    ConfigError,
+    DatabaseUnavailableError,
+    LockAcquisitionFailedError,
+    OutcomeUnknownError,
+    SchemaMismatchError,
+)
+from flightctl.core.settings import Settings, mask_url
+
+T = TypeVar("T")
+
+SQLITE_BUSY_SECONDS: Final = 10
+CONFLICT_ATTEMPTS: Final = 12
+"""Tries of one transaction before its conflicts are reported: at 16 writers on one row the longest seen was 4."""
+LOCK_TIMEOUT_ATTEMPTS: Final = 2
+"""A lock timeout has already waited for database.lock_timeout; one more wait is all that an agent bears."""
+_BACKOFF_START, _BACKOFF_LIMIT = 0.004, 0.25
+
+
+@dataclass(slots=True)
+class Operation:
+    """One command's work through all its tries.
+
+    ``id`` is stored with the events it writes; ``commit_unknown`` is set when a COMMIT got no answer, so that the next
+    try can tell its own earlier success (an event with this id) from somebody else's.
+    """
+
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    commit_unknown: bool = False
+
+
+class Transaction:
+    """One try. Statements go through here; nothing else holds the connection."""
+
+    def __init__(self, connection: Connection, operation: Operation) -> None:
+        self._connection = connection
+        self.operation = operation
+        self.dialect = connection.dialect.name
+
+    def execute(
+        self, statement: Executable, parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
+    ) -> CursorResult[Any]:
+        result = self._connection.execute(statement, parameters)
+        assert isinstance(result, CursorResult)
+        return result
+
+    def change(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> int:
+        """Rows that the guarded UPDATE, INSERT or DELETE matched."""
+        return self.execute(statement, parameters).rowcount
+
+
+class Database:
+    """A MySQL or MariaDB server, or an SQLite file that is created and migrated on first use."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._url = parse_url(settings["database.url"])
+        self._engine: Engine | None = None
+        self._checked = False
+
+    @property
+    def embedded(self) -> bool:
+        return self._url.get_backend_name() == "sqlite"
+
+    @property
+    def engine(self) -> Engine:
+        if self._engine is None:
+            self._engine = _sqlite_engine(self._url) if self.embedded else _mysql_engine(self._url, self._settings)
+        return self._engine
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    def read(self, work: Callable[[Transaction], T], *, snapshot: bool = False) -> T:
+        """Run ``work``, which only reads. With ``snapshot`` all its statements see the database at one moment."""
+        return self._run(work, _Mode("REPEATABLE READ" if snapshot and not self.embedded else None, writes=False))
+
+    def run(self, work: Callable[[Transaction], T], *, operation: Operation | None = None) -> T:
+        """Run ``work`` in a transaction and commit.
+
+        Raises what ``work`` raises (rolled back), LockAcquisitionFailedError after every retry,
+        DatabaseUnavailableError when nothing was committed for want of a server, OutcomeUnknownError when a COMMIT got
+        no answer and the server stayed away.
+        """
+        return self._run(work, _Mode(None, writes=True), operation)
+
+    def _run(self, work: Callable[[Transaction], T], mode: "_Mode", operation: Operation | None = None) -> T:
+        operation = operation or Operation()
+        tries = _Tries(self._settings["database.retry_timeout"])
+        while True:
+            committing = False
+            try:
+                self._ensure_schema()
+                with self._begin(mode) as connection:
+                    tries.connected = True
+                    result = work(Transaction(connection, operation))
+                    committing = mode.writes
+                    if committing:
+                        connection.commit()
+                    return result
+            except DBAPIError as error:
+                trouble = diagnose(error)
+                if committing and trouble is Trouble.DISCONNECTED:
+                    operation.commit_unknown = True
+                if isinstance(error, IntegrityError) and trouble is Trouble.OTHER:
+                    raise
+                tries.pause_or_give_up(error, trouble, operation)
+
+    @contextmanager
+    def _begin(self, mode: "_Mode") -> Iterator[Connection]:
+        with self.engine.connect() as connection:
+            options: dict[str, Any] = {"flightctl_writes": mode.writes}
+            if mode.isolation:
+                options["isolation_level"] = mode.isolation
+            yield connection.execution_options(**options)
+
+    def _ensure_schema(self) -> None:
+        if self._checked:
+            return
+        from flightctl.core.schema import HEAD_REVISION
+
+        current = self.current_revision()
+        if current != HEAD_REVISION and self.embedded and (current is None or current < HEAD_REVISION):
+            self.upgrade()
+        elif current != HEAD_REVISION:
+            raise schema_mismatch(current, HEAD_REVISION)
+        self._checked = True
+
+    def current_revision(self) -> str | None:
+        """The schema's revision in the database, None for an empty one."""
+        if self.embedded and not self._url.database:
+            raise ConfigError("database.url names no SQLite file", hint="Write sqlite:////path/to/file.db.")
+        from sqlalchemy.exc import OperationalError, ProgrammingError
+
+        with self.engine.connect() as connection:
+            try:
+                row = connection.execute(text("SELECT version_num FROM alembic_version")).first()
+            except (OperationalError, ProgrammingError) as error:
+                if diagnose(error) is Trouble.SCHEMA:
+                    return None
+                raise
+        return None if row is None else str(row[0])
+
+    def upgrade(self) -> str:
+        """Migrate to the newest revision and return it. Any number of processes may call it at once."""
+        from flightctl.core.migrate import upgrade
+
+        try:
+            return upgrade(self)
+        except DBAPIError as error:
+            raise translate(error) from error
+
+    @property
+    def url(self) -> URL:
+        return self._url
+
+    @property
+    def label(self) -> str:
+        """The URL without its password, for people."""
+        return mask_url(self._url.render_as_string(hide_password=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Mode:
+    isolation: str | None
+    writes: bool
+
+
+class _Tries:
+    """Counts the failures of one transaction and decides between another try and an error."""
+
+    def __init__(self, retry_seconds: float) -> None:
+        self._retry_seconds = retry_seconds
+        self._conflicts = self._timeouts = self._losses = 0
+        self._lost_at: float | None = None
+        self.connected = False
+
+    def pause_or_give_up(self, error: DBAPIError, trouble: Trouble, operation: Operation) -> None:
+        if trouble is Trouble.CONFLICT:
+            self._conflicts += 1
+            if self._conflicts < CONFLICT_ATTEMPTS:
+                time.sleep(_jitter(self._conflicts))
+                return
+        elif trouble is Trouble.LOCK_TIMEOUT:
+            self._timeouts += 1
+            if self._timeouts < LOCK_TIMEOUT_ATTEMPTS:
+                return
+        elif trouble in {Trouble.DISCONNECTED, Trouble.UNREACHABLE} and self.connected:
+            # A server that never answered fails at once; one that went away in mid-work is looked for again.
+            now = time.monotonic()
+            self._lost_at = self._lost_at or now
+            self._losses += 1
+            if now - self._lost_at < self._retry_seconds:
+                time.sleep(_jitter(self._losses + 3))
+                return
+        if operation.commit_unknown:
+            raise OutcomeUnknownError(
+                "the database went away while it was committing, so it is not known whether this happened"
+            ) from error
+        if trouble in {Trouble.CONFLICT, Trouble.LOCK_TIMEOUT}:
+            raise LockAcquisitionFailedError("the rows it needs stayed locked by others") from error
+        raise translate(error) from error
+
+
+def _jitter(attempt: int) -> float:
+    limit = min(_BACKOFF_LIMIT, _BACKOFF_START * 2**attempt)
+    return random.uniform(limit / 4, limit)  # noqa: S311 - spreads retries, guards nothing
+
+
+def schema_mismatch(current: str | None, expected: str) -> SchemaMismatchError:
+    """The error for a database whose schema is ``current`` where this flightctl needs ``expected``."""
+    details = {"current": current, "expected": expected}
+    if current is None:
+        return SchemaMismatchError("the database has no flightctl schema yet", details=details)
+    if current < expected:
+        return SchemaMismatchError(
+            f"the database's schema {current} is older than this flightctl's {expected}", details=details
+        )
+    return SchemaMismatchError(
+        f"the database's schema {current} is newer than this flightctl's {expected}",
+        hint="Install the flightctl whose `flightctl db upgrade` made it; schemas do not go back.",
+        details=details,
+    )
+
+
+def parse_url(raw: str) -> URL:
+    """Raises ConfigError for anything but an SQLite, MySQL or MariaDB URL."""
+    try:
+        url = make_url(raw)
+        backend = url.get_backend_name()
+        port_is_bad = url.port is not None and not 0 < url.port < 65536
+    except (ArgumentError, ValueError, NoSuchModuleError):
+        backend, port_is_bad = "", False
+    if backend not in {"sqlite", "mysql", "mariadb"} or port_is_bad:
+        raise ConfigError(
+            f"database.url {mask_url(raw)[:120]!r} is not a database URL flightctl knows",
+            hint="Write mysql+pymysql://user:password@host:3306/name or sqlite:////path/to/file.db.",
+        )
+    if backend == "sqlite":
+        return url.set(drivername="sqlite+pysqlite")
+    return url.set(drivername="mysql+pymysql")
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    from pathlib import Path
+
+    if url.database and url.database != ":memory:":
+        try:
+            Path(url.database).expanduser().parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise DatabaseUnavailableError(
+                f"the folder of {url.database} cannot be made: {error.strerror}",
+                hint="Set FLIGHTCTL_DATABASE_URL, or XDG_DATA_HOME to a folder you may write to.",
+            ) from error
+    engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def _configure(dbapi_connection: Any, _record: Any) -> None:
+        dbapi_connection.isolation_level = None  # BEGIN is ours: the driver's would be deferred
+        cursor = dbapi_connection.cursor()
+        # busy_timeout first: turning WAL on needs a lock that another newcomer may hold.
+        cursor.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000}")
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A deferred transaction that reads and then writes fails with SQLITE_BUSY_SNAPSHOT: writers say so at once.
+        writes = connection.get_execution_options().get("flightctl_writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _mysql_engine(url: URL, settings: Settings) -> Engine:
+    lock_timeout = max(1, round(settings["database.lock_timeout"]))
+    modes = "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+    query = {"charset": "utf8mb4", **url.query}
+    return create_engine(
+        url.set(query=query),
+        # READ COMMITTED takes no gap locks: holders of one booking do not block inserts next to it.
+        isolation_level="READ COMMITTED",
+        pool_pre_ping=False,  # a lost connection is found, and the transaction run again, by Database.run
+        pool_size=8,
+        connect_args={
+            "connect_timeout": max(1, round(settings["database.connect_timeout"])),
+            "read_timeout": 60,
+            "write_timeout": 60,
+            "init_command": f"SET SESSION time_zone='+00:00', innodb_lock_wait_timeout={lock_timeout}, sql_mode='{modes}'",
+        },
+    )

@@ -1,0 +1,129 @@
+"""What a driver's error means: try the transaction again, look for the server again, or tell the user."""
+
+import sqlite3
+from enum import Enum, auto
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError
+
+from flightctl.core.errors import (
+    ConfigError,
+    DatabaseUnavailableError,
+    FlightctlError,
+    InvariantViolationError,
+    LockAcquisitionFailedError,
+    SchemaMismatchError,
+)
+
+
+class Trouble(Enum):
+    CONFLICT = auto()
+    """Deadlock or certification failure: the transaction was rolled back and may run again at once."""
+    LOCK_TIMEOUT = auto()
+    DISCONNECTED = auto()
+    """The connection was lost; what was not committed is rolled back by the server."""
+    UNREACHABLE = auto()
+    """No connection could be made."""
+    SCHEMA = auto()
+    OTHER = auto()
+
+
+# MySQL and MariaDB error numbers ("Server Error Message Reference", "Client Error Message Reference").
+_CONFLICTS: Final = frozenset({1213, 1020, 3101})
+_LOCK_TIMEOUTS: Final = frozenset({1205, 3572})
+_UNREACHABLE: Final = frozenset({2002, 2003, 2005, 1040, 1129, 1203, 1226})
+_DISCONNECTED: Final = frozenset({2006, 2013, 2055, 1053, 1927, 1152, 1158, 1159, 1160, 1161, 4031, 0})
+_SCHEMA: Final = frozenset({1146, 1054})
+
+_REASONS: Final = {
+    1040: ("the database has too many connections", "Try again; or raise its max_connections."),
+    1044: ("the database refuses this account", "Check the user's rights on the database."),
+    1045: ("the database refuses this account", "Check the user and password in FLIGHTCTL_DATABASE_URL."),
+    1698: ("the database refuses this account", "Check the user and password in FLIGHTCTL_DATABASE_URL."),
+    1049: ("the database named in database.url does not exist", "`flightctl db upgrade` creates it."),
+    1142: ("this account may not do that", "Ask for the right, or use another account."),
+    1143: ("this account may not do that", "Ask for the right, or use another account."),
+    1290: ("the database is read-only", "Point FLIGHTCTL_DATABASE_URL to the primary."),
+    1792: ("the database is read-only", "Point FLIGHTCTL_DATABASE_URL to the primary."),
+    1836: ("the database is read-only", "Point FLIGHTCTL_DATABASE_URL to the primary."),
+    3100: ("the database refuses writes", "Its cluster has no quorum, or this member is read-only."),
+    1021: ("the database's disk is full", "Free space on its server. Nothing was changed."),
+    1114: ("the database's disk is full", "Free space on its server. Nothing was changed."),
+    3: ("the database's disk is full", "Free space on its server. Nothing was changed."),
+    28: ("the database's disk is full", "Free space on its server. Nothing was changed."),
+}
+
+
+def diagnose(error: DBAPIError) -> Trouble:
+    """Classify a driver's error."""
+    original = error.orig
+    if isinstance(original, sqlite3.Error):
+        return _diagnose_sqlite(original)
+    code = _code(error)
+    if code in _CONFLICTS or (code == 1180 and "certification" in str(original).lower()):
+        return Trouble.CONFLICT
+    if code in _LOCK_TIMEOUTS:
+        return Trouble.LOCK_TIMEOUT
+    if code in _UNREACHABLE:
+        return Trouble.UNREACHABLE
+    if code in _DISCONNECTED or error.connection_invalidated:
+        return Trouble.DISCONNECTED
+    return Trouble.SCHEMA if code in _SCHEMA else Trouble.OTHER
+
+
+def _diagnose_sqlite(error: sqlite3.Error) -> Trouble:
+    message = str(error).lower()
+    if "locked" in message or "busy" in message:
+        return Trouble.LOCK_TIMEOUT
+    return Trouble.SCHEMA if "no such table" in message or "no such column" in message else Trouble.OTHER
+
+
+def _code(error: DBAPIError) -> int | None:
+    arguments = getattr(error.orig, "args", ())
+    return arguments[0] if arguments and isinstance(arguments[0], int) else None
+
+
+def duplicate_key(error: DBAPIError) -> str | None:
+    """The violated unique key, as the server names it (``uq_…``, ``PRIMARY``, or SQLite's ``table.column``)."""
+    if isinstance(error.orig, sqlite3.IntegrityError):
+        _, found, columns = str(error.orig).partition("UNIQUE constraint failed: ")
+        return columns if found else None
+    if _code(error) != 1062:
+        return None
+    return str(error.orig.args[1]).rpartition(" for key ")[2].strip("'").rpartition(".")[2]  # type: ignore[union-attr]
+
+
+def translate(error: DBAPIError) -> FlightctlError:
+    """The user's view of an error that retrying did not cure. Never contains SQL, parameters or passwords."""
+    trouble = diagnose(error)
+    original = error.orig
+    if trouble is Trouble.SCHEMA:
+        return SchemaMismatchError("the database lacks a table or column that this flightctl needs")
+    if trouble in {Trouble.CONFLICT, Trouble.LOCK_TIMEOUT}:
+        return LockAcquisitionFailedError("the database stayed locked by others")
+    if isinstance(original, sqlite3.Error):
+        return _translate_sqlite(original)
+    code = _code(error)
+    if code in _REASONS:
+        message, hint = _REASONS[code]
+        return DatabaseUnavailableError(message, hint=hint, details={"databaseError": code})
+    if trouble in {Trouble.UNREACHABLE, Trouble.DISCONNECTED}:
+        return DatabaseUnavailableError("the database does not answer", details={"databaseError": code})
+    if code in {3819, 4025, 1452, 1451, 1062, 1264}:
+        return InvariantViolationError(
+            "the database refused a change that would have broken its rules", details={"databaseError": code}
+        )
+    return DatabaseUnavailableError(f"the database refused the request (error {code})", details={"databaseError": code})
+
+
+def _translate_sqlite(error: sqlite3.Error) -> FlightctlError:
+    message = str(error)
+    if isinstance(error, sqlite3.IntegrityError):
+        return InvariantViolationError("the database refused a change that would have broken its rules")
+    if "not a database" in message or "malformed" in message:
+        return ConfigError(
+            "the file named by database.url is not a flightctl database", hint="Check FLIGHTCTL_DATABASE_URL."
+        )
+    return DatabaseUnavailableError(
+        f"the database file cannot be used: {message}", hint="Check the file's folder, its rights and the free space."
+    )

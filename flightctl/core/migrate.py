@@ -1,0 +1,129 @@
+"""Migrations: run Alembic's revisions on either back end, one process at a time."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import Connection, func, insert, select, text
+from sqlalchemy.exc import OperationalError
+
+from flightctl.core.errors import DatabaseUnavailableError, LockAcquisitionFailedError
+from flightctl.core.schema import HEAD_REVISION, airports
+
+if TYPE_CHECKING:
+    from flightctl.core.database import Database
+
+_LOCK_NAME: Final = "flightctl_db_upgrade"
+_LOCK_SECONDS: Final = 60
+_UNKNOWN_DATABASE: Final = 1049
+
+
+def upgrade(database: "Database") -> str:
+    """Bring ``database`` to HEAD_REVISION; create the file or the MySQL database when it is missing."""
+    if database.embedded:
+        with _file_lock(Path(str(database.url.database)).expanduser()):
+            _run_revisions(database)
+    else:
+        _create_missing_database(database)
+        _run_revisions(database)
+    return HEAD_REVISION
+
+
+@contextmanager
+def _file_lock(database_file: Path) -> Iterator[None]:
+    """Processes that find a fresh file at once migrate it one after the other; the kernel frees a dead holder's lock."""
+    database_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        handle = open(f"{database_file}.lock", "w", encoding="ascii")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise DatabaseUnavailableError(
+            f"{database_file} cannot be made: {error.strerror}",
+            hint="Set FLIGHTCTL_DATABASE_URL, or XDG_DATA_HOME to a folder you may write to.",
+        ) from error
+    with handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _create_missing_database(database: "Database") -> None:
+    try:
+        with database.engine.connect():
+            return
+    except OperationalError as error:
+        if getattr(error.orig, "args", (None,))[0] != _UNKNOWN_DATABASE:
+            raise
+    from sqlalchemy import create_engine
+
+    name = str(database.url.database)
+    server = create_engine(database.url.set(database=None))
+    with server.begin() as connection:
+        quoted = connection.dialect.identifier_preparer.quote_identifier(name)
+        connection.exec_driver_sql(f"CREATE DATABASE IF NOT EXISTS {quoted} CHARACTER SET utf8mb4")
+    server.dispose()
+
+
+def _run_revisions(database: "Database") -> None:
+    with database.engine.connect() as connection:
+        connection = connection.execution_options(flightctl_writes=True)
+        locked = False
+        if not database.embedded:
+            got = connection.execute(
+                text("SELECT GET_LOCK(:name, :seconds)"), {"name": _LOCK_NAME, "seconds": _LOCK_SECONDS}
+            ).scalar()
+            if got != 1:
+                raise LockAcquisitionFailedError("another `flightctl db upgrade` is running")
+            locked = True
+        try:
+            if current_of(connection) != HEAD_REVISION:
+                _alembic_upgrade(connection)
+            _load_airports(connection)
+            connection.commit()
+        finally:
+            if locked and not connection.invalidated:
+                connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": _LOCK_NAME})
+                connection.commit()
+
+
+def current_of(connection: Connection) -> str | None:
+    from alembic.migration import MigrationContext
+
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _alembic_upgrade(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    from flightctl.core.database import schema_mismatch
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, "head")
+    except CommandError:  # the database names a revision that this version does not have
+        raise schema_mismatch(current_of(connection), HEAD_REVISION) from None
+
+
+def _load_airports(connection: Connection) -> None:
+    """Fill ``airports`` from the shipped table, once."""
+    from flightctl.core.network import all_airports
+
+    if connection.execute(select(func.count()).select_from(airports)).scalar():
+        return
+    rows = [
+        {
+            "iata": airport.iata,
+            "name": airport.name[:120],
+            "city": airport.city[:80],
+            "country": airport.country,
+            "time_zone": airport.zone,
+            "latitude": airport.latitude,
+            "longitude": airport.longitude,
+        }
+        for airport in all_airports()
+    ]
+    connection.execute(insert(airports), rows)

@@ -1,0 +1,304 @@
+"""The words of the domain: states, their allowed transitions, and the frozen records that use cases return.
+
+Units: seats are whole seats; money is an exact ``Decimal`` with two places; instants are timezone-aware UTC
+``datetime`` with microseconds; ``departure_date`` is the local calendar date at the origin.
+"""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+
+
+class FlightStatus(StrEnum):
+    ACTIVE = "ACTIVE"
+    CANCELLED = "CANCELLED"
+
+
+class FlightType(StrEnum):
+    DIRECT = "DIRECT"
+    COMPUTED = "COMPUTED"
+
+
+class BookingStatus(StrEnum):
+    PENDING = "PENDING"
+    CONFIRMED = "CONFIRMED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    EXPIRED = "EXPIRED"
+
+
+class HoldOutcome(StrEnum):
+    """How a reservation ended; an active one has none."""
+
+    CONFIRMED = "CONFIRMED"
+    RELEASED = "RELEASED"
+    EXPIRED = "EXPIRED"
+
+
+class PaymentStatus(StrEnum):
+    REQUESTED = "REQUESTED"
+    PROCESSING = "PROCESSING"
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    REFUND_DUE = "REFUND_DUE"
+    REFUNDED = "REFUNDED"
+
+
+class PaymentSource(StrEnum):
+    GATEWAY = "GATEWAY"
+    AGENT = "AGENT"
+
+
+class RefundStatus(StrEnum):
+    DUE = "DUE"
+    PAID = "PAID"
+
+
+class CallbackStatus(StrEnum):
+    SUCCESS = "SUCCESS"
+    FAILURE = "FAILURE"
+
+
+class ForcedOutcome(StrEnum):
+    """What an operator can make the mock gateway answer."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    TIMEOUT = "timeout"
+
+
+_B = BookingStatus
+BOOKING_TRANSITIONS: Final[dict[BookingStatus, frozenset[BookingStatus]]] = {
+    _B.PENDING: frozenset({_B.CONFIRMED, _B.FAILED, _B.CANCELLED, _B.EXPIRED}),
+    _B.CONFIRMED: frozenset({_B.CANCELLED}),
+    _B.EXPIRED: frozenset({_B.CONFIRMED}),  # late money while the seats can still be had
+    _B.FAILED: frozenset(),
+    _B.CANCELLED: frozenset(),
+}
+
+_P = PaymentStatus
+PAYMENT_TRANSITIONS: Final[dict[PaymentStatus, frozenset[PaymentStatus]]] = {
+    _P.REQUESTED: frozenset({_P.PROCESSING, _P.SUCCESS, _P.FAILED, _P.CANCELLED, _P.REFUND_DUE}),
+    _P.PROCESSING: frozenset({_P.SUCCESS, _P.FAILED, _P.REFUND_DUE}),
+    _P.FAILED: frozenset(
+        {_P.SUCCESS, _P.REFUND_DUE}
+    ),  # SUCCESS only by an agent's confirm; a late callback is due back
+    _P.CANCELLED: frozenset({_P.SUCCESS, _P.REFUND_DUE}),
+    _P.SUCCESS: frozenset({_P.REFUND_DUE}),
+    _P.REFUND_DUE: frozenset({_P.REFUNDED}),
+    _P.REFUNDED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """One departure of one aircraft on one date."""
+
+    flight_id: str
+    source: str
+    destination: str
+    departure_time: datetime
+    arrival_time: datetime
+    departure_date: date
+    total_seats: int
+    available_seats: int
+    seat_version: int
+    price: Decimal
+    status: FlightStatus
+    carrier: str | None = None
+    flight_number: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Seats of one leg kept for one booking; ``deleted_at`` and ``outcome`` are set together when it ends."""
+
+    id: int
+    booking_id: str
+    flight_id: str
+    seats: int
+    expires_at: datetime
+    created_at: datetime
+    deleted_at: datetime | None
+    outcome: HoldOutcome | None
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    payment_id: str
+    booking_id: str
+    amount: Decimal
+    status: PaymentStatus
+    source: PaymentSource
+    message: str | None
+    created_at: datetime
+    updated_at: datetime
+    refund_id: str | None = None
+    """Latest refund of it, if any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """A customer's order, as ``book``, ``confirm``, ``release`` and ``bookings show`` print it."""
+
+    booking_id: str
+    user_id: str
+    flight_type: FlightType
+    flight_identifier: str
+    seats: int
+    total_price: Decimal
+    status: BookingStatus
+    flight_ids: tuple[str, ...]
+    expires_at: datetime | None
+    """When its hold lapses or lapsed; None only for damaged data."""
+    created_at: datetime
+    updated_at: datetime
+    payment_id: str | None
+    idempotency_key: str
+    failure_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BookingEvent:
+    booking_id: str
+    at: datetime
+    actor: str
+    from_status: BookingStatus | None
+    to_status: BookingStatus
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BookRequest:
+    identifier: str
+    user: str
+    seats: int = 1
+    idempotency_key: str | None = None
+    ttl_seconds: int | None = None
+    actor: str = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class BookResult:
+    booking: Booking
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeResult:
+    """Of confirm and release: the booking as it stands now, and whether this call changed it."""
+
+    booking: Booking
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackResult:
+    payment_id: str
+    booking_id: str
+    payment_status: PaymentStatus
+    booking_status: BookingStatus
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    expired_bookings: int = 0
+    expired_reservations: int = 0
+    seats_released: int = 0
+    flights: int = 0
+    took_ms: int = 0
+    skipped: tuple[str, ...] = ()
+    """Booking ids that could not be swept; the command exits 9 when there are any."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessResult:
+    """Counts of one run of the payment processor."""
+
+    claimed: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    timed_out: int = 0
+    refunded: int = 0
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    kind: str
+    flight_id: str | None
+    booking_id: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditResult:
+    flights_checked: int
+    bookings_checked: int
+    violations: tuple[Violation, ...]
+    repaired: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list, newest first. ``content`` holds model records."""
+
+    content: tuple[object, ...]
+    page: int
+    size: int
+    total_elements: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItineraryLeg:
+    """A leg as search prints it. Times are UTC instants; renderers give them the airport's offset."""
+
+    flight_id: str
+    source: str
+    destination: str
+    departure_time: datetime
+    arrival_time: datetime
+    price: Decimal
+    available_seats: int
+
+
+@dataclass(frozen=True, slots=True)
+class Itinerary:
+    flight_identifier: str
+    type: FlightType
+    legs: tuple[ItineraryLeg, ...]
+
+    @property
+    def price(self) -> Decimal:
+        """Per seat, over all legs."""
+        return sum((leg.price for leg in self.legs), Decimal(0))
+
+    @property
+    def available_seats(self) -> int:
+        return min(leg.available_seats for leg in self.legs)
+
+    @property
+    def duration_minutes(self) -> int:
+        return int((self.legs[-1].arrival_time - self.legs[0].departure_time).total_seconds() // 60)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    content: tuple[Itinerary, ...]
+    page: int
+    size: int
+    total_elements: int
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def total_pages(self) -> int:
+        return -(-self.total_elements // self.size)
+
+
+def itinerary_identifier(flight_ids: tuple[str, ...], source: str, destination: str) -> str:
+    """The flight id itself for one leg, ``CF_SRC_DST_id_id…`` for more."""
+    return flight_ids[0] if len(flight_ids) == 1 else "_".join(("CF", source, destination, *flight_ids))

@@ -1,0 +1,54 @@
+"""What one run of flightctl works with: settings, the database, the cache and the locks, each made on first use."""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from flightctl.core.settings import Settings
+
+if TYPE_CHECKING:
+    from flightctl.core.cache import Cache
+    from flightctl.core.database import Database
+    from flightctl.core.locks import InventoryLocks
+
+
+class Runtime:
+    """Stores of one process. ``actor`` is the who of booking events; ``warn`` takes one line for stderr."""
+
+    def __init__(self, settings: Settings, *, actor: str = "system", warn: Callable[[str], None] | None = None) -> None:
+        self.settings = settings
+        self.actor = actor
+        self._warn = warn
+        self._warned: set[str] = set()
+
+    def warn(self, message: str) -> None:
+        """Say ``message`` once."""
+        if self._warn is not None and message not in self._warned:
+            self._warned.add(message)
+            self._warn(message)
+
+    @cached_property
+    def database(self) -> "Database":
+        from flightctl.core.database import Database
+
+        return Database(self.settings)
+
+    @cached_property
+    def cache(self) -> "Cache":
+        from flightctl.core.cache import Cache
+
+        return Cache(self.settings, self.warn)
+
+    @cached_property
+    def locks(self) -> "InventoryLocks":
+        from flightctl.core.locks import InventoryLocks
+
+        return InventoryLocks(self.cache, wanted=self.settings["locking"] == "redis")
+
+    def close(self) -> None:
+        """Give connections back; safe to call more than once."""
+        for name in ("database", "cache"):
+            store = self.__dict__.pop(name, None)
+            if store is not None:
+                store.close()
+        self.__dict__.pop("locks", None)

@@ -1,0 +1,287 @@
+"""The tables, as SQLAlchemy Core sees them. Migrations make them; a test holds the two together.
+
+Column conventions: instants are UTC with microseconds; money is DECIMAL(12,2) on MySQL and integer hundredths on
+SQLite; ids and codes compare byte by byte (binary collation without padding on MySQL, SQLite's own default).
+"""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Numeric,
+    String,
+    Table,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects import mysql
+from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.types import TypeDecorator
+
+HEAD_REVISION: Final = "0001"
+"""The newest migration: what this version of flightctl reads and writes."""
+
+_CENTS: Final = 100
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Timezone-aware UTC in Python, DATETIME(6) or ISO text in the database."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        return dialect.type_descriptor(mysql.DATETIME(fsp=6) if dialect.name in {"mysql", "mariadb"} else DateTime())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Money(TypeDecorator[Decimal]):
+    """Exact amounts: ``Decimal`` with two places in Python."""
+
+    impl = Numeric
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        return dialect.type_descriptor(Integer() if dialect.name == "sqlite" else Numeric(12, 2))
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
+        if value is None or dialect.name != "sqlite":
+            return value
+        return int(value * _CENTS)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+        if value is None:
+            return None
+        return Decimal(value).scaleb(-2) if dialect.name == "sqlite" else Decimal(value)
+
+
+class utc_now(ColumnElement[datetime]):  # noqa: N801 - it reads as the SQL function that it is
+    """The database's clock plus ``seconds``: the one clock that decides expiry."""
+
+    inherit_cache = True
+    type = UtcDateTime()
+
+    def __init__(self, seconds: float = 0) -> None:
+        self.seconds = float(seconds)
+
+    @property
+    def _static_cache_key(self) -> Any:
+        return (utc_now, self.seconds)
+
+
+@compiles(utc_now, "mysql", "mariadb")
+def _utc_now_mysql(element: utc_now, _compiler: Any, **_: Any) -> str:
+    if not element.seconds:
+        return "UTC_TIMESTAMP(6)"
+    return f"(UTC_TIMESTAMP(6) + INTERVAL {round(element.seconds * 1_000_000)} MICROSECOND)"
+
+
+@compiles(utc_now, "sqlite")
+def _utc_now_sqlite(element: utc_now, _compiler: Any, **_: Any) -> str:
+    # SQLite's clock has milliseconds; the zeros keep its text comparable with what DateTime stores.
+    if not element.seconds:
+        return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '{element.seconds:+.3f} seconds')"
+
+
+metadata = MetaData()
+
+_auto_id = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers only INTEGER keys by itself
+
+airports = Table(
+    "airports",
+    metadata,
+    Column("iata", String(3), primary_key=True),
+    Column("name", String(120), nullable=False),
+    Column("city", String(80), nullable=False),
+    Column("country", String(2), nullable=False),
+    Column("time_zone", String(40), nullable=False),
+    Column("latitude", Float(53), nullable=False),
+    Column("longitude", Float(53), nullable=False),
+)
+
+flights = Table(
+    "flights",
+    metadata,
+    Column("flight_id", String(40), primary_key=True),
+    Column("carrier", String(3)),
+    Column("flight_number", String(8)),
+    Column("source", String(3), nullable=False),
+    Column("destination", String(3), nullable=False),
+    Column("departure_time", UtcDateTime, nullable=False),
+    Column("arrival_time", UtcDateTime, nullable=False),
+    Column("departure_date", Date, nullable=False),
+    Column("total_seats", Integer, nullable=False),
+    Column("available_seats", Integer, nullable=False),
+    Column("seat_version", BigInteger, nullable=False, server_default="0"),
+    Column("price", Money, nullable=False),
+    Column("status", String(10), nullable=False, server_default="ACTIVE"),
+    CheckConstraint("total_seats > 0", name="ck_flights_total_seats"),
+    CheckConstraint("available_seats >= 0 AND available_seats <= total_seats", name="ck_flights_available_seats"),
+    CheckConstraint("price >= 0", name="ck_flights_price"),
+    CheckConstraint("arrival_time > departure_time", name="ck_flights_times"),
+    CheckConstraint("status IN ('ACTIVE', 'CANCELLED')", name="ck_flights_status"),
+    UniqueConstraint("carrier", "flight_number", "source", "departure_date", name="uq_flights_schedule"),
+    Index("ix_flights_route", "source", "departure_date", "destination"),
+    Index("ix_flights_onward", "source", "departure_time"),
+    Index("ix_flights_inbound", "destination", "departure_time"),
+    Index("ix_flights_departure", "departure_time"),
+)
+
+bookings = Table(
+    "bookings",
+    metadata,
+    Column("booking_id", String(6), primary_key=True),
+    Column("user_id", String(64), nullable=False),
+    Column("flight_type", String(10), nullable=False),
+    Column("flight_identifier", String(160), nullable=False),
+    Column("seats", Integer, nullable=False),
+    Column("total_price", Money, nullable=False),
+    Column("status", String(10), nullable=False),
+    Column("idempotency_key", String(128), nullable=False),
+    Column("failure_reason", String(255)),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    CheckConstraint("seats > 0", name="ck_bookings_seats"),
+    CheckConstraint("total_price >= 0", name="ck_bookings_total_price"),
+    CheckConstraint("flight_type IN ('DIRECT', 'COMPUTED')", name="ck_bookings_flight_type"),
+    CheckConstraint("status IN ('PENDING', 'CONFIRMED', 'FAILED', 'CANCELLED', 'EXPIRED')", name="ck_bookings_status"),
+    UniqueConstraint("idempotency_key", name="uq_bookings_idempotency_key"),
+    Index("ix_bookings_created", "created_at", "booking_id"),
+    Index("ix_bookings_user", "user_id", "created_at"),
+    Index("ix_bookings_status", "status", "created_at"),
+)
+
+booking_flights = Table(
+    "booking_flights",
+    metadata,
+    Column("booking_id", ForeignKey("bookings.booking_id", name="fk_booking_flights_booking"), primary_key=True),
+    Column("leg_order", Integer, primary_key=True, autoincrement=False),
+    Column("flight_id", ForeignKey("flights.flight_id", name="fk_booking_flights_flight"), nullable=False),
+    CheckConstraint("leg_order BETWEEN 1 AND 3", name="ck_booking_flights_leg_order"),
+    Index("ix_booking_flights_flight", "flight_id"),
+)
+
+seat_reservations = Table(
+    "seat_reservations",
+    metadata,
+    Column("id", _auto_id, primary_key=True, autoincrement=True),
+    Column("booking_id", ForeignKey("bookings.booking_id", name="fk_seat_reservations_booking"), nullable=False),
+    Column("flight_id", ForeignKey("flights.flight_id", name="fk_seat_reservations_flight"), nullable=False),
+    Column("seats", Integer, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("deleted_at", UtcDateTime),
+    Column("outcome", String(10)),
+    CheckConstraint("seats > 0", name="ck_seat_reservations_seats"),
+    CheckConstraint("(deleted_at IS NULL) = (outcome IS NULL)", name="ck_seat_reservations_ended"),
+    CheckConstraint(
+        "outcome IS NULL OR outcome IN ('CONFIRMED', 'RELEASED', 'EXPIRED')", name="ck_seat_reservations_outcome"
+    ),
+    Index("ix_seat_reservations_lapse", "deleted_at", "expires_at"),
+    Index("ix_seat_reservations_booking", "booking_id"),
+    Index("ix_seat_reservations_flight", "flight_id", "deleted_at"),
+)
+
+payments = Table(
+    "payments",
+    metadata,
+    Column("payment_id", String(64), primary_key=True),
+    Column("booking_id", ForeignKey("bookings.booking_id", name="fk_payments_booking"), nullable=False),
+    Column("amount", Money, nullable=False),
+    Column("status", String(10), nullable=False),
+    Column("source", String(8), nullable=False),
+    Column("outcome", String(8)),  # the gateway's answer, stored before the booking learns of it
+    Column("message", String(255)),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("claimed_until", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    CheckConstraint("amount >= 0", name="ck_payments_amount"),
+    CheckConstraint(
+        "status IN ('REQUESTED', 'PROCESSING', 'SUCCESS', 'FAILED', 'CANCELLED', 'REFUND_DUE', 'REFUNDED')",
+        name="ck_payments_status",
+    ),
+    CheckConstraint("source IN ('GATEWAY', 'AGENT')", name="ck_payments_source"),
+    CheckConstraint("outcome IS NULL OR outcome IN ('SUCCESS', 'FAILURE')", name="ck_payments_outcome"),
+    Index("ix_payments_booking", "booking_id", "created_at"),
+    Index("ix_payments_status", "status", "claimed_until", "created_at"),
+    Index("ix_payments_created", "created_at", "payment_id"),
+)
+
+refunds = Table(
+    "refunds",
+    metadata,
+    Column("refund_id", String(64), primary_key=True),
+    Column("payment_id", ForeignKey("payments.payment_id", name="fk_refunds_payment"), nullable=False),
+    Column("amount", Money, nullable=False),
+    Column("status", String(4), nullable=False),
+    Column("claimed_until", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    CheckConstraint("amount >= 0", name="ck_refunds_amount"),
+    CheckConstraint("status IN ('DUE', 'PAID')", name="ck_refunds_status"),
+    Index("ix_refunds_payment", "payment_id"),
+    Index("ix_refunds_status", "status", "created_at"),
+)
+
+booking_events = Table(
+    "booking_events",
+    metadata,
+    Column("id", _auto_id, primary_key=True, autoincrement=True),
+    Column("booking_id", ForeignKey("bookings.booking_id", name="fk_booking_events_booking"), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("from_status", String(10)),
+    Column("to_status", String(10), nullable=False),
+    Column("reason", String(255), nullable=False),
+    Column("operation_id", String(32)),  # tells a command whose COMMIT got no answer whether it happened
+    Index("ix_booking_events_booking", "booking_id", "at"),
+)
+
+mock_gateway_ledger = Table(
+    "mock_gateway_ledger",
+    metadata,
+    Column("request_id", String(64), primary_key=True),
+    Column("kind", String(6), nullable=False),
+    Column("amount", Money, nullable=False),
+    Column("outcome", String(8), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    CheckConstraint("kind IN ('CHARGE', 'REFUND')", name="ck_mock_gateway_ledger_kind"),
+    CheckConstraint("outcome IN ('SUCCESS', 'FAILURE', 'TIMEOUT')", name="ck_mock_gateway_ledger_outcome"),
+)
+
+schedule_state = Table(
+    "schedule_state",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+worker_heartbeats = Table(
+    "worker_heartbeats",
+    metadata,
+    Column("worker_id", String(64), primary_key=True),
+    Column("role", String(10), nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Index("ix_worker_heartbeats_seen", "role", "seen_at"),
+)

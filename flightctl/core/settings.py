@@ -1,0 +1,221 @@
+"""Configuration: every setting, its default, and where its value came from.
+
+Precedence, highest first: command-line flags, ``FLIGHTCTL_*`` environment variables, the YAML file named by
+``--config`` or ``FLIGHTCTL_CONFIG``, the defaults below (``config/default.yaml`` spells the same out; a test holds the
+two together, so that no command pays for reading YAML it does not need).
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from flightctl.core.durations import format_duration, parse_duration
+from flightctl.core.errors import ConfigError, ValidationError
+
+_KINDS: Final = {"str": "text", "int": "a whole number", "ratio": "a number from 0 to 1", "duration": "a duration"}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: dotted key, kind (``str``, ``int``, ``ratio``, ``duration`` or ``choice``), default and bounds.
+
+    Durations are kept in seconds. ``low`` and ``high`` are inclusive.
+    """
+
+    key: str
+    kind: str
+    default: Any
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return "FLIGHTCTL_" + self.key.upper().replace(".", "_")
+
+
+SETTINGS: Final[tuple[Setting, ...]] = (
+    Setting("environment", "str", "development"),
+    Setting("database.url", "str", ""),
+    Setting("database.connect_timeout", "duration", 3.0, 0.1, 60),
+    Setting("database.lock_timeout", "duration", 5.0, 1, 50),
+    Setting("database.retry_timeout", "duration", 8.0, 0, 120),
+    Setting("redis.url", "str", ""),
+    Setting("redis.prefix", "str", ""),
+    Setting("redis.pause", "duration", 5.0, 0, 3600),
+    Setting("locking", "choice", "redis", choices=("redis", "database")),
+    Setting("booking.hold", "duration", 300.0, 1, 86400),
+    Setting("booking.max_seats", "int", 9, 1, 500),
+    Setting("search.min_connection", "duration", 3600.0, 0, 86400),
+    Setting("search.max_connection", "duration", 21600.0, 0, 172800),
+    Setting("sweep.interval", "duration", 10.0, 0.1, 3600),
+    Setting("sweep.batch_size", "int", 500, 1, 10000),
+    Setting("payments.interval", "duration", 0.5, 0.05, 3600),
+    Setting("payments.batch_size", "int", 50, 1, 1000),
+    Setting("payments.lease", "duration", 30.0, 1, 3600),
+    Setting("payments.abandon_after", "duration", 86400.0, 60, 2592000),
+    Setting("gateway.success", "ratio", 1.0, 0, 1),
+    Setting("gateway.failure", "ratio", 0.0, 0, 1),
+    Setting("gateway.timeout", "ratio", 0.0, 0, 1),
+    Setting("gateway.delay", "duration", 0.0, 0, 300),
+)
+_BY_KEY: Final = {setting.key: setting for setting in SETTINGS}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings in force (``values``) and the source of each (``sources``), both by dotted key."""
+
+    values: Mapping[str, Any]
+    sources: Mapping[str, str]
+
+    def __getitem__(self, key: str) -> Any:
+        return self.values[key]
+
+    @property
+    def production(self) -> bool:
+        return str(self["environment"]).strip().lower() == "production"
+
+    @property
+    def redis_configured(self) -> bool:
+        return bool(self["redis.url"])
+
+
+def default_database_path(environ: Mapping[str, str] | None = None) -> Path:
+    """The embedded database's file in the user's data folder (XDG Base Directory Specification)."""
+    environ = os.environ if environ is None else environ
+    base = environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
+    return Path(base) / "flightctl" / "flightctl.db"
+
+
+def load_settings(config_file: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Resolve every setting.
+
+    Raises ConfigError for an unreadable file, an unknown key or a value out of range, naming where it stands.
+    """
+    environ = os.environ if environ is None else environ
+    path = config_file or environ.get("FLIGHTCTL_CONFIG") or None
+    from_file = _read_file(Path(path)) if path else {}
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for setting in SETTINGS:
+        if setting.variable in environ:
+            raw, source = environ[setting.variable], setting.variable
+        elif setting.key in from_file:
+            raw, source = from_file[setting.key], str(path)
+        else:
+            raw, source = setting.default, "default"
+        values[setting.key] = setting.default if source == "default" else _convert(setting, raw, source)
+        sources[setting.key] = source
+    if not values["database.url"]:
+        values["database.url"] = f"sqlite:///{default_database_path(environ)}"
+    _check_together(values)
+    return Settings(values, sources)
+
+
+def _check_together(values: Mapping[str, Any]) -> None:
+    if values["search.min_connection"] > values["search.max_connection"]:
+        raise ConfigError("search.min_connection is longer than search.max_connection")
+    shares = values["gateway.success"] + values["gateway.failure"] + values["gateway.timeout"]
+    if shares <= 0:
+        raise ConfigError("gateway.success, gateway.failure and gateway.timeout are all 0")
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"configuration file {path} does not exist", hint="Check --config and FLIGHTCTL_CONFIG."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"configuration file {path} cannot be read: {reason}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"configuration file {path} is not YAML{where}") from None
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ConfigError(f"configuration file {path} must hold settings by name, not {type(document).__name__}")
+    flat: dict[str, Any] = {}
+    _flatten(document, "", flat)
+    for key in flat:
+        if key not in _BY_KEY:
+            raise ConfigError(f"configuration file {path}: unknown setting {key!r}", hint=_suggest(key))
+    return flat
+
+
+def _flatten(node: Mapping[Any, Any], prefix: str, flat: dict[str, Any]) -> None:
+    for name, value in node.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, dict):
+            _flatten(value, key + ".", flat)
+        elif value is not None:
+            flat[key] = value
+
+
+def _suggest(key: str) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(key, _BY_KEY, n=1)
+    return f"Did you mean {close[0]}?" if close else "`flightctl config show` lists the settings there are."
+
+
+def _convert(setting: Setting, raw: Any, source: str) -> Any:
+    where = f"{source}: " if source == setting.variable else f"{source}: {setting.key}: "
+    value: Any
+    try:
+        if setting.kind in {"str", "choice"}:
+            value = str(raw).strip()
+        elif setting.kind == "int":
+            value = int(str(raw).strip())
+        elif setting.kind == "ratio":
+            value = float(raw)
+        else:
+            value = parse_duration(str(raw), setting.key)
+    except (ValueError, ValidationError):
+        raise ConfigError(
+            f"{where}{str(raw)[:60]!r} is not {_KINDS[setting.kind]}",
+            hint=f"The default is {display(setting.default, setting)}.",
+        ) from None
+    if setting.choices and value.lower() not in setting.choices:
+        raise ConfigError(f"{where}{str(raw)[:60]!r} is not one of {', '.join(setting.choices)}")
+    if setting.choices:
+        value = value.lower()
+    # `not (low <= value)` also refuses NaN.
+    if setting.low is not None and setting.high is not None and not (setting.low <= value <= setting.high):
+        low, high = display(setting.low, setting), display(setting.high, setting)
+        raise ConfigError(f"{where}{str(raw)[:60]} is out of range", hint=f"It goes from {low} to {high}.")
+    return value
+
+
+def display(value: Any, setting: Setting) -> str:
+    """A setting's value as people write it."""
+    return format_duration(float(value)) if setting.kind == "duration" else f"{value}"
+
+
+def mask_url(url: str) -> str:
+    """``url`` with any password, and any query value that may be a secret, replaced by ``***``."""
+    import re
+
+    masked = re.sub(r"(://[^/@\s]*?:)[^/\s]*(@)", r"\1***\2", url)
+    return re.sub(r"(?i)([?&](?:password|passwd|secret|token|ssl_key_password)=)[^&#\s]*", r"\1***", masked)
+
+
+def describe(settings: Settings) -> list[dict[str, str]]:
+    """What ``config show`` prints: key, value (secrets masked), source and environment variable."""
+    rows = []
+    for setting in SETTINGS:
+        value = settings.values[setting.key]
+        shown = mask_url(value) if setting.key.endswith(".url") else display(value, setting)
+        rows.append(
+            {"key": setting.key, "value": shown, "source": settings.sources[setting.key], "variable": setting.variable}
+        )
+    return rows
