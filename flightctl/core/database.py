@@ -37,6 +37,10 @@ LOCK_TIMEOUT_ATTEMPTS: Final = 2
 _BACKOFF_START, _BACKOFF_LIMIT = 0.004, 0.25
 
 
+class Conflict(Exception):  # noqa: N818 - not an error: the transaction runs again
+    """A guarded UPDATE lost to another transaction that the lock should have kept out (locks are local to a node)."""
+
+
 @dataclass(slots=True)
 class Operation:
     """One command's work through all its tries.
@@ -120,6 +124,8 @@ class Database:
                     if committing:
                         connection.commit()
                     return result
+            except Conflict as conflict:
+                tries.pause_or_give_up(conflict, Trouble.CONFLICT, operation)
             except DBAPIError as error:
                 trouble = diagnose(error)
                 if committing and trouble is Trouble.DISCONNECTED:
@@ -197,7 +203,7 @@ class _Tries:
         self._lost_at: float | None = None
         self.connected = False
 
-    def pause_or_give_up(self, error: DBAPIError, trouble: Trouble, operation: Operation) -> None:
+    def pause_or_give_up(self, error: DBAPIError | Conflict, trouble: Trouble, operation: Operation) -> None:
         if trouble is Trouble.CONFLICT:
             self._conflicts += 1
             if self._conflicts < CONFLICT_ATTEMPTS:
@@ -219,7 +225,7 @@ class _Tries:
             raise OutcomeUnknownError(
                 "the database went away while it was committing, so it is not known whether this happened"
             ) from error
-        if trouble in {Trouble.CONFLICT, Trouble.LOCK_TIMEOUT}:
+        if trouble in {Trouble.CONFLICT, Trouble.LOCK_TIMEOUT} or isinstance(error, Conflict):
             raise LockAcquisitionFailedError("the rows it needs stayed locked by others") from error
         raise translate(error) from error
 
@@ -309,6 +315,7 @@ def _mysql_engine(url: URL, settings: Settings) -> Engine:
             "connect_timeout": max(1, round(settings["database.connect_timeout"])),
             "read_timeout": 60,
             "write_timeout": 60,
-            "init_command": f"SET SESSION time_zone='+00:00', innodb_lock_wait_timeout={lock_timeout}, sql_mode='{modes}'",
+            "init_command": "SET SESSION time_zone='+00:00', "
+            f"innodb_lock_wait_timeout={lock_timeout}, sql_mode='{modes}'",
         },
     )

@@ -302,3 +302,111 @@ class SearchResult:
 def itinerary_identifier(flight_ids: tuple[str, ...], source: str, destination: str) -> str:
     """The flight id itself for one leg, ``CF_SRC_DST_id_id…`` for more."""
     return flight_ids[0] if len(flight_ids) == 1 else "_".join(("CF", source, destination, *flight_ids))
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """``date``: ``YYYY-MM-DD``, ``today`` (the origin's), ``tomorrow`` or ``+3d``; ``sort``: price, duration or departure."""
+
+    source: str
+    destination: str
+    date: str
+    seats: int = 1
+    max_hops: int = 3
+    sort: str = "price"
+    descending: bool = False
+    page: int = 0
+    size: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackRequest:
+    """What a gateway reports of a booking's payment; the latest payment when ``payment_id`` is None."""
+
+    booking_id: str
+    status: CallbackStatus
+    payment_id: str | None = None
+    amount: Decimal | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SeedRequest:
+    """``dataset`` demo or india, unless a schedule ``file`` is given; ``start`` is ``today``, ``+3d`` or a date."""
+
+    dataset: str = "demo"
+    file: str | None = None
+    start: str = "today"
+    days: int = 30
+    reset: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SeedResult:
+    """``flights`` of the source in the range, there already or not; ``added`` by this run; ``rejected`` (line, reason)."""
+
+    flights: int
+    added: int
+    airports: int
+    first_day: date
+    last_day: date
+    rejected: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What an itinerary identifier stands for now."""
+
+    flight_identifier: str
+    flight_type: FlightType
+    flights: tuple[Flight, ...]
+
+    @property
+    def total_price(self) -> Decimal:
+        """Per seat, over all legs."""
+        return sum((flight.price for flight in self.flights), Decimal(0))
+
+
+@dataclass(frozen=True, slots=True)
+class FlightSeats:
+    """Where a flight's seats are. ``cached`` is what Redis says (None: nothing)."""
+
+    flight: Flight
+    held: int
+    confirmed: int
+    cached: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FlightChange:
+    """Of ``flights add``, ``update`` and ``cancel``. ``bookings``: those that a cancellation ended; ``refunds_due``:
+    the money of these that goes back; ``failed``: bookings that could not be ended now (the sweep will)."""
+
+    flight: Flight
+    changed: bool
+    bookings: tuple[str, ...] = ()
+    refunds_due: Decimal = Decimal(0)
+    failed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RefundResult:
+    payment: Payment
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PrecomputeResult:
+    routes: int
+    days: int
+    took_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorCheck:
+    """One line of ``doctor``: ``state`` is ok, warning or failed."""
+
+    name: str
+    state: str
+    detail: str
+    hint: str | None = None

@@ -1,0 +1,231 @@
+"""Seats: taken, held and given back. The only code that changes ``flights.available_seats`` and reservations.
+
+Seats are taken by a conditional UPDATE that itself tests ACTIVE, not departed and enough seats: whatever was read or
+locked before, the database alone prevents overbooking. Flights are always visited in sorted order.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Integer, bindparam, case, func, insert, select, update
+
+from flightctl.core.cache import SeatCount
+from flightctl.core.database import Operation, Transaction
+from flightctl.core.errors import InvalidFlightError, NoSeatsAvailableError
+from flightctl.core.model import Flight, FlightStatus, HoldOutcome
+from flightctl.core.runtime import Runtime
+from flightctl.core.schema import flights, seat_reservations, utc_now
+
+T = TypeVar("T")
+
+_TAKE: Final = (
+    update(flights)
+    .where(
+        flights.c.flight_id == bindparam("id"),
+        flights.c.status == FlightStatus.ACTIVE.value,
+        flights.c.departure_time > utc_now(),
+        flights.c.available_seats >= bindparam("n", type_=Integer),
+    )
+    .values(
+        available_seats=flights.c.available_seats - bindparam("n", type_=Integer),
+        seat_version=flights.c.seat_version + 1,
+    )
+)
+_GIVE_BACK: Final = (
+    update(flights)
+    .where(flights.c.flight_id == bindparam("id"))
+    .values(
+        available_seats=flights.c.available_seats + bindparam("n", type_=Integer),
+        seat_version=flights.c.seat_version + 1,
+    )
+)
+_FLIGHTS: Final = select(flights, (flights.c.departure_time <= utc_now()).label("departed")).where(
+    flights.c.flight_id.in_(bindparam("ids", expanding=True))
+)
+_LOCKED_FLIGHTS: Final = _FLIGHTS.order_by(flights.c.flight_id).with_for_update()
+_COUNTS: Final = select(
+    flights.c.flight_id,
+    case((flights.c.status == FlightStatus.ACTIVE.value, flights.c.available_seats), else_=0).label("seats"),
+    flights.c.seat_version,
+).where(flights.c.flight_id.in_(bindparam("ids", expanding=True)))
+_END_HOLDS: Final = (
+    update(seat_reservations)
+    .where(
+        seat_reservations.c.booking_id.in_(bindparam("booking_ids", expanding=True)),
+        seat_reservations.c.deleted_at.is_(None),
+    )
+    .values(deleted_at=utc_now(), outcome=bindparam("ended_as"))
+)
+_OPEN_HOLDS: Final = (
+    select(
+        seat_reservations.c.booking_id,
+        seat_reservations.c.flight_id,
+        seat_reservations.c.seats,
+        (seat_reservations.c.expires_at <= utc_now()).label("lapsed"),
+    )
+    .where(
+        seat_reservations.c.booking_id.in_(bindparam("booking_ids", expanding=True)),
+        seat_reservations.c.deleted_at.is_(None),
+    )
+    .order_by(seat_reservations.c.id)
+    .with_for_update()
+)
+_ADD_HOLD: Final = insert(seat_reservations)
+
+
+def to_flight(row: Any) -> Flight:
+    """A row of ``flights`` as the model's record."""
+    return Flight(
+        flight_id=row.flight_id,
+        source=row.source,
+        destination=row.destination,
+        departure_time=row.departure_time,
+        arrival_time=row.arrival_time,
+        departure_date=row.departure_date,
+        total_seats=row.total_seats,
+        available_seats=row.available_seats,
+        seat_version=row.seat_version,
+        price=row.price,
+        status=FlightStatus(row.status),
+        carrier=row.carrier,
+        flight_number=row.flight_number,
+    )
+
+
+def require_bookable(tx: Transaction, flight_ids: Sequence[str]) -> list[Flight]:
+    """The flights in the order asked for. Raises InvalidFlightError for an unknown, cancelled or departed one."""
+    rows = {row.flight_id: row for row in tx.execute(_FLIGHTS, {"ids": list(flight_ids)})}
+    for flight_id in flight_ids:
+        _check(flight_id, rows.get(flight_id))
+    return [to_flight(rows[flight_id]) for flight_id in flight_ids]
+
+
+def _check(flight_id: str, row: Any) -> None:
+    details = {"flightId": flight_id}
+    if row is None:
+        raise InvalidFlightError(f"there is no flight {flight_id[:60]}", details=details)
+    if row.status != FlightStatus.ACTIVE.value:
+        raise InvalidFlightError(f"flight {flight_id} is cancelled", details={**details, "reason": "cancelled"})
+    if row.departed:
+        raise InvalidFlightError(f"flight {flight_id} has departed", details={**details, "reason": "departed"})
+
+
+def no_seats(flight_id: str, wanted: int, available: int) -> NoSeatsAvailableError:
+    left = "no seat is" if available == 0 else f"only {available} are" if available > 1 else "only 1 is"
+    return NoSeatsAvailableError(
+        f"{left} left on {flight_id}, {wanted} asked for",
+        details={"flightId": flight_id, "requested": wanted, "available": available},
+    )
+
+
+def take(tx: Transaction, flight_ids: Iterable[str], seats: int) -> None:
+    """Take ``seats`` on each flight. Raises NoSeatsAvailableError or InvalidFlightError; the caller rolls back."""
+    for flight_id in sorted(flight_ids):
+        if tx.change(_TAKE, {"id": flight_id, "n": seats}) != 1:
+            row = tx.execute(_FLIGHTS, {"ids": [flight_id]}).first()
+            _check(flight_id, row)
+            raise no_seats(flight_id, seats, row.available_seats if row else 0)
+
+
+def can_take(tx: Transaction, flight_ids: Sequence[str], seats: int) -> bool:
+    """Whether ``take`` will succeed on all the flights: their rows are locked, in sorted order, until it ends."""
+    rows = tx.execute(_LOCKED_FLIGHTS, {"ids": list(flight_ids)}).all()
+    return len(rows) == len(set(flight_ids)) and all(
+        row.status == FlightStatus.ACTIVE.value and not row.departed and row.available_seats >= seats for row in rows
+    )
+
+
+def give_back(tx: Transaction, seats_by_flight: Mapping[str, int]) -> None:
+    """Add the seats to their flights, in sorted order."""
+    for flight_id in sorted(seats_by_flight):
+        tx.change(_GIVE_BACK, {"id": flight_id, "n": seats_by_flight[flight_id]})
+
+
+def add_holds(
+    tx: Transaction,
+    booking_id: str,
+    flight_ids: Iterable[str],
+    seats: int,
+    *,
+    now: datetime,
+    expires_at: datetime,
+    ended_as: HoldOutcome | None = None,
+) -> None:
+    """Insert one reservation per leg; with ``ended_as`` they are born ended (late money that took its seats again)."""
+    tx.execute(
+        _ADD_HOLD,
+        [
+            {
+                "booking_id": booking_id,
+                "flight_id": flight_id,
+                "seats": seats,
+                "created_at": now,
+                "expires_at": expires_at,
+                "deleted_at": now if ended_as else None,
+                "outcome": ended_as.value if ended_as else None,
+            }
+            for flight_id in flight_ids
+        ],
+    )
+
+
+def open_holds(tx: Transaction, booking_ids: Sequence[str]) -> list[Any]:
+    """The active reservations of the bookings, locked: rows of booking_id, flight_id, seats, lapsed."""
+    return list(tx.execute(_OPEN_HOLDS, {"booking_ids": list(booking_ids)}).all())
+
+
+def end_holds(tx: Transaction, booking_ids: Sequence[str], outcome: HoldOutcome) -> int:
+    """End every active reservation of the bookings; returns how many there were. A hold resolves once."""
+    return tx.change(_END_HOLDS, {"booking_ids": list(booking_ids), "ended_as": outcome.value})
+
+
+def release_holds(tx: Transaction, booking_id: str, outcome: HoldOutcome) -> None:
+    """End the booking's holds as RELEASED or EXPIRED and give their seats back."""
+    freed: dict[str, int] = {}
+    for hold in open_holds(tx, [booking_id]):
+        freed[hold.flight_id] = freed.get(hold.flight_id, 0) + hold.seats
+    end_holds(tx, [booking_id], outcome)
+    give_back(tx, freed)
+
+
+def counts(tx: Transaction, flight_ids: Iterable[str]) -> dict[str, SeatCount]:
+    """What the cache should say of the flights: a flight that is not ACTIVE counts 0."""
+    rows = tx.execute(_COUNTS, {"ids": list(flight_ids)})
+    return {row.flight_id: SeatCount(int(row.seats), row.seat_version) for row in rows}
+
+
+def change_seats(
+    runtime: Runtime, flight_ids: Sequence[str], work: Callable[[Transaction], T], operation: Operation | None = None
+) -> T:
+    """Run ``work``, which changes seats of the flights: under their locks, and with the new counts published after."""
+
+    def with_counts(tx: Transaction) -> tuple[T, dict[str, SeatCount]]:
+        result = work(tx)
+        return result, counts(tx, flight_ids) if runtime.cache.enabled else {}
+
+    with runtime.locks.hold(flight_ids) as held:
+        result, fresh = runtime.database.run(with_counts, operation=operation)
+        held.publish(fresh)
+    return result
+
+
+def seats_on(tx: Transaction, flight_id: str) -> Any:
+    """``total, available, held, confirmed`` seats of one flight, None when there is none."""
+    from flightctl.core.model import BookingStatus
+    from flightctl.core.schema import booking_flights, bookings
+
+    held = (
+        select(func.coalesce(func.sum(seat_reservations.c.seats), 0))
+        .where(seat_reservations.c.flight_id == flights.c.flight_id, seat_reservations.c.deleted_at.is_(None))
+        .scalar_subquery()
+    )
+    confirmed = (
+        select(func.coalesce(func.sum(bookings.c.seats), 0))
+        .select_from(bookings.join(booking_flights, booking_flights.c.booking_id == bookings.c.booking_id))
+        .where(booking_flights.c.flight_id == flights.c.flight_id, bookings.c.status == BookingStatus.CONFIRMED.value)
+        .scalar_subquery()
+    )
+    return tx.execute(
+        select(flights, held.label("held"), confirmed.label("confirmed")).where(flights.c.flight_id == flight_id)
+    ).first()

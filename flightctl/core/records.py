@@ -1,0 +1,189 @@
+"""Rows of a booking: read, locked, moved from one state to the next, and the story of it in ``booking_events``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import bindparam, func, insert, select, update
+
+from flightctl.core.database import Conflict, Transaction
+from flightctl.core.errors import BookingNotFoundError
+from flightctl.core.model import BOOKING_TRANSITIONS, Booking, BookingStatus, FlightType, PaymentStatus
+from flightctl.core.schema import booking_events, booking_flights, bookings, payments, seat_reservations, utc_now
+
+REASON_LENGTH: Final = 255
+
+_BOOKING: Final = select(bookings).where(bookings.c.booking_id == bindparam("id"))
+_LOCKED_BOOKING: Final = _BOOKING.with_for_update()
+_LEGS: Final = (
+    select(booking_flights.c.flight_id)
+    .where(booking_flights.c.booking_id == bindparam("id"))
+    .order_by(booking_flights.c.leg_order)
+)
+_EXPIRY: Final = select(func.max(seat_reservations.c.expires_at)).where(
+    seat_reservations.c.booking_id == bindparam("id")
+)
+_LATEST_PAYMENT: Final = (
+    select(payments.c.payment_id)
+    .where(payments.c.booking_id == bindparam("id"))
+    .order_by(payments.c.created_at.desc(), payments.c.payment_id.desc())
+    .limit(1)
+)
+_MOVE: Final = (
+    update(bookings)
+    .where(bookings.c.booking_id == bindparam("id"), bookings.c.status == bindparam("old"))
+    .values(
+        status=bindparam("new"),
+        updated_at=utc_now(),
+        failure_reason=func.coalesce(bindparam("failure"), bookings.c.failure_reason),
+    )
+)
+_CANCEL_REQUESTED: Final = (
+    update(payments)
+    .where(
+        payments.c.booking_id.in_(bindparam("booking_ids", expanding=True)),
+        payments.c.status == PaymentStatus.REQUESTED.value,
+    )
+    .values(status=PaymentStatus.CANCELLED.value, updated_at=utc_now())
+)
+_ADD_EVENT: Final = insert(booking_events).values(at=utc_now())
+_OWN_EVENT: Final = (
+    select(booking_events.c.id)
+    .where(booking_events.c.booking_id == bindparam("id"), booking_events.c.operation_id == bindparam("operation"))
+    .limit(1)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """A booking whose row this transaction holds: its state cannot change under us."""
+
+    row: Any
+    flight_ids: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        return str(self.row.booking_id)
+
+    @property
+    def status(self) -> BookingStatus:
+        return BookingStatus(self.row.status)
+
+
+def normal_booking_id(text: str) -> str:
+    """Record locators are matched without regard to case."""
+    return text.strip().upper()
+
+
+def not_found(booking_id: str) -> BookingNotFoundError:
+    return BookingNotFoundError(f"there is no booking {booking_id[:20]!r}", details={"bookingId": booking_id[:64]})
+
+
+def flight_ids_of(tx: Transaction, booking_id: str) -> tuple[str, ...]:
+    """The booking's flights in the order of its legs; empty when there is no such booking."""
+    return tuple(tx.execute(_LEGS, {"id": booking_id}).scalars())
+
+
+def load_booking(tx: Transaction, booking_id: str) -> Booking:
+    """Raises BookingNotFoundError."""
+    row = tx.execute(_BOOKING, {"id": booking_id}).first()
+    if row is None:
+        raise not_found(booking_id)
+    return to_booking(tx, row)
+
+
+def to_booking(tx: Transaction, row: Any) -> Booking:
+    """The whole record of a row of ``bookings``."""
+    parameters = {"id": row.booking_id}
+    return Booking(
+        booking_id=row.booking_id,
+        user_id=row.user_id,
+        flight_type=FlightType(row.flight_type),
+        flight_identifier=row.flight_identifier,
+        seats=row.seats,
+        total_price=row.total_price,
+        status=BookingStatus(row.status),
+        flight_ids=flight_ids_of(tx, row.booking_id),
+        expires_at=tx.execute(_EXPIRY, parameters).scalar(),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        payment_id=tx.execute(_LATEST_PAYMENT, parameters).scalar(),
+        idempotency_key=row.idempotency_key,
+        failure_reason=row.failure_reason,
+    )
+
+
+def lock_booking(tx: Transaction, booking_id: str) -> Locked:
+    """Lock the booking's row first of all: every change of a booking, its holds or its money queues here.
+
+    Raises BookingNotFoundError.
+    """
+    row = tx.execute(_LOCKED_BOOKING, {"id": booking_id}).first()
+    if row is None:
+        raise not_found(booking_id)
+    return Locked(row, flight_ids_of(tx, booking_id))
+
+
+def move(
+    tx: Transaction, booking: Locked, new: BookingStatus, *, actor: str, reason: str, failure: str | None = None
+) -> None:
+    """Change the booking's status by a guarded UPDATE and write the event. A booking that ends PENDING cancels what it
+    had REQUESTED. Raises Conflict (the transaction runs again) when the row is no longer in the state that was locked.
+    """
+    old = booking.status
+    if new not in BOOKING_TRANSITIONS[old]:
+        raise AssertionError(f"{old} -> {new} is no transition of a booking")
+    parameters = {"id": booking.id, "old": old.value, "new": new.value, "failure": clip(failure)}
+    if tx.change(_MOVE, parameters) != 1:
+        raise Conflict
+    if old is BookingStatus.PENDING:
+        cancel_requested(tx, [booking.id])
+    add_event(tx, booking.id, old, new, actor=actor, reason=reason)
+
+
+def cancel_requested(tx: Transaction, booking_ids: Sequence[str]) -> None:
+    """Cancel the payments that nobody has claimed."""
+    tx.change(_CANCEL_REQUESTED, {"booking_ids": list(booking_ids)})
+
+
+def add_event(
+    tx: Transaction, booking_id: str, old: BookingStatus | None, new: BookingStatus, *, actor: str, reason: str
+) -> None:
+    """Append to the booking's story. ``old == new`` tells of money that moved while the booking stood still."""
+    add_events(tx, [(booking_id, old, new)], actor=actor, reason=reason)
+
+
+def add_events(
+    tx: Transaction,
+    changes: Sequence[tuple[str, BookingStatus | None, BookingStatus]],
+    *,
+    actor: str,
+    reason: str,
+) -> None:
+    tx.execute(
+        _ADD_EVENT,
+        [
+            {
+                "booking_id": booking_id,
+                "actor": actor[:64],
+                "from_status": None if old is None else old.value,
+                "to_status": new.value,
+                "reason": clip(reason),
+                "operation_id": tx.operation.id,
+            }
+            for booking_id, old, new in changes
+        ],
+    )
+
+
+def done_before(tx: Transaction, booking_id: str) -> bool:
+    """Whether an earlier try of this very operation was committed although its COMMIT got no answer."""
+    if not tx.operation.commit_unknown:
+        return False
+    parameters = {"id": booking_id, "operation": tx.operation.id}
+    return tx.execute(_OWN_EVENT, parameters).first() is not None
+
+
+def clip(text: str | None) -> str | None:
+    """``text`` on one line, cut to what the columns hold."""
+    return None if text is None else " ".join(text.split())[:REASON_LENGTH]
