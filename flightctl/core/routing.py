@@ -1,0 +1,204 @@
+"""The timetable of one search: the flights that can take part in an itinerary from A to B on one date.
+
+Pure: no I/O, no clock. ``build`` makes a timetable from plain rows and drops every flight that is in no itinerary of
+one to three legs, whatever its seats and whatever the hour, so that a cached one stays right while seats are sold.
+``routing_query.find`` answers from it; ``routing_pack`` turns it into bytes and back.
+
+Units: instants are whole microseconds since 1970-01-01 UTC (what the tables keep, so nothing is rounded), connection
+times whole microseconds, prices hundredths per seat.
+"""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Final, Literal
+
+Row = tuple[str, str, str, int, int, int]
+"""flight id, source, destination, departure, arrival (microseconds since the epoch), price (hundredths)."""
+
+Leg = tuple[str, str, str, int, int]
+"""flight id, source, destination, departure, arrival (microseconds since the epoch)."""
+
+SortKey = Literal["price", "duration", "departure"]
+
+MAX_LEGS: Final = 3
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_MINUTE: Final = 60_000_000
+"""Microseconds, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timetable:
+    """Columns, one entry per flight, in three contiguous blocks: first legs, middle legs, last legs.
+
+    A flight's part follows from its airports, since no airport is visited twice: what leaves ``source`` can only be a
+    first leg (a direct flight included), what otherwise enters ``destination`` only a last one, and the rest only the
+    middle one of three. First legs are sorted by departure; middle and last ones by source, then departure, so that
+    the flights leaving one airport within some hours are one slice.
+    """
+
+    source: str
+    destination: str
+    min_connection: int
+    max_connection: int
+    """The bounds it was pruned for, microseconds, inclusive; it answers for these and for any within."""
+    first_count: int
+    middle_count: int
+    """The remaining flights are last legs."""
+    ids: list[str]
+    sources: list[str]
+    destinations: list[str]
+    departures: list[int]
+    arrivals: list[int]
+    prices: list[int]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def answers(self, min_connection: int, max_connection: int) -> bool:
+        """Whether it holds every flight that a search with these bounds (microseconds) needs."""
+        return self.min_connection <= min_connection and max_connection <= self.max_connection
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What one search asks. ``now`` and the connection times are microseconds; ``page`` counts from 0."""
+
+    seats: int
+    max_hops: int
+    """Legs at most, 1 to 3."""
+    sort: SortKey
+    desc: bool
+    page: int
+    size: int
+    now: int
+    """Since the epoch; every leg departs after it."""
+    min_connection: int
+    max_connection: int
+
+
+def to_microseconds(instant: datetime) -> int:
+    """An aware datetime as microseconds since the epoch, exactly (a float timestamp would round)."""
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def to_instant(microseconds: int) -> datetime:
+    """The aware UTC datetime of a timetable's time."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def build(
+    source: str,
+    destination: str,
+    *,
+    firsts: Iterable[Row],
+    middles: Iterable[Row],
+    lasts: Iterable[Row],
+    min_connection: int,
+    max_connection: int,
+) -> Timetable:
+    """The pruned timetable of the itineraries from ``source`` to ``destination``; ``ValueError`` on a negative price.
+
+    ``firsts`` are the flights leaving ``source`` on the local date asked for. ``middles`` and ``lasts`` may hold any
+    flights of any day: what cannot play that part is ignored, so one list can serve as both. Each is read once,
+    ``firsts``, then ``lasts``, then ``middles``, and of the middle ones only what connects at both ends is kept, so
+    that a generator over whole days of the world costs no memory. Bounds are microseconds, inclusive.
+    """
+    ends = (source, destination)
+    starting = [row for row in firsts if row[1] == source and row[2] != source] if source != destination else []
+    ending = [row for row in lasts if row[2] == destination and row[1] not in ends] if starting else []
+    reached = _sorted_times((row[2], row[4]) for row in starting if row[2] != destination)
+    left = _sorted_times((row[1], row[3]) for row in ending)
+    none: Sequence[int] = ()
+
+    def connects_in(row: Row, arrivals: Mapping[str, Sequence[int]]) -> bool:
+        return _any_within(arrivals.get(row[1], none), row[3] - max_connection, row[3] - min_connection)
+
+    def connects_out(row: Row, departures: Mapping[str, Sequence[int]]) -> bool:
+        return _any_within(departures.get(row[2], none), row[4] + min_connection, row[4] + max_connection)
+
+    between = [
+        row
+        for row in (middles if reached and left else ())
+        # An airport in `reached` or `left` is neither end of the journey: only coming straight back is left to exclude.
+        if row[1] in reached
+        and row[2] in left
+        and row[1] != row[2]
+        and connects_in(row, reached)
+        and connects_out(row, left)
+    ]
+    onward = _sorted_times((row[1], row[3]) for row in (*between, *ending))
+    incoming = _sorted_times((row[2], row[4]) for row in (*between, *starting))
+    starting = [row for row in starting if row[2] == destination or connects_out(row, onward)]
+    ending = [row for row in ending if connects_in(row, incoming)]
+
+    starting.sort(key=lambda row: (row[3], row[0]))
+    between.sort(key=lambda row: (row[1], row[3], row[0]))
+    ending.sort(key=lambda row: (row[1], row[3], row[0]))
+    rows = starting + between + ending
+    if any(row[5] < 0 for row in rows):
+        raise ValueError("a flight's price is negative")
+    return Timetable(
+        source,
+        destination,
+        min_connection,
+        max_connection,
+        len(starting),
+        len(between),
+        [row[0] for row in rows],
+        [row[1] for row in rows],
+        [row[2] for row in rows],
+        [row[3] for row in rows],
+        [row[4] for row in rows],
+        [row[5] for row in rows],
+    )
+
+
+def check_connection(legs: Sequence[Leg], min_connection: int, max_connection: int) -> str | None:
+    """Why the legs, in this order, are no itinerary, in words for a user; None when they are one.
+
+    Bounds are microseconds, inclusive. Whether the flights are active, in the future or have seats is not its business.
+    """
+    if not 1 <= len(legs) <= MAX_LEGS:
+        return f"an itinerary has 1 to {MAX_LEGS} flights, not {len(legs)}"
+    visited = {legs[0][1]}
+    for flight_id, source, destination, _, _ in legs:
+        if destination in visited:
+            return f"flight {flight_id} from {source} returns to {destination}, which was visited before"
+        visited.add(destination)
+    for (before, _, at, _, arrival), (after, source, _, departure, _) in pairwise(legs):
+        if source != at:
+            return f"flight {after} leaves from {source}, but {before} arrives at {at}"
+        wait = departure - arrival
+        if wait < 0:
+            return f"flight {after} leaves before {before} arrives"
+        if wait < min_connection:
+            return f"the connection from {before} to {after} is {_minutes(wait)}; at least {_minutes(min_connection)}"
+        if wait > max_connection:
+            return f"the connection from {before} to {after} is {_minutes(wait)}; at most {_minutes(max_connection)}"
+    return None
+
+
+def _minutes(microseconds: int) -> str:
+    minutes, rest = divmod(microseconds, _MINUTE)
+    return f"{minutes} min" if not rest else f"{minutes} min {rest / 1_000_000:g} s"
+
+
+def _sorted_times(pairs: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
+    """The instants at each airport, ascending."""
+    times: defaultdict[str, list[int]] = defaultdict(list)
+    for airport, time in pairs:
+        times[airport].append(time)
+    for values in times.values():
+        values.sort()
+    return dict(times)
+
+
+def _any_within(times: Sequence[int], low: int, high: int) -> bool:
+    position = bisect_left(times, low)
+    return position < len(times) and times[position] <= high
