@@ -1,0 +1,257 @@
+"""One row of a schedule: what it holds, which values it may have, and what its price is when it names none.
+
+Readers of every format build ``ScheduleRow`` and pass it through ``Accepted``, so that a bad row is refused for the
+same reasons wherever it comes from. The functions here raise ``ValueError`` with a one-line reason; readers turn it
+into a ``RejectedRow``, ``build_flight`` into a ``ValidationError``.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from flightctl.core.network import distance_km, find_airport, zone
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+DEFAULT_SEATS: Final = 180
+"""Of a row that does not say (SPEC, schedule files)."""
+MAX_SEATS: Final = 999
+"""No airliner has more than 853; more is a slip of the keyboard."""
+MAX_PRICE: Final = Decimal("9999999.99")
+MAX_FLIGHT_TIME: Final = timedelta(hours=48)
+MIN_DAY_OFFSET: Final = -1
+MAX_DAY_OFFSET: Final = 2
+
+FARE_BASE: Final = Decimal(1500)
+"""Of every flight without a price, in currency units a seat: what the ground costs however short it is."""
+FARE_PER_KM: Final = Decimal("3.25")
+"""Added a kilometre of great circle. Delhi to Mumbai (1,138 km) comes to 5199, a usual fare in rupees."""
+
+NORMAL_YEAR: Final = 2026
+"""Whose offsets tell the usual flight time of a row without validity."""
+
+AIRCRAFT_SEATS: Final[dict[str, int]] = {
+    **{"318": 132, "319": 144, "320": 180, "321": 220, "32A": 180, "32B": 220, "32N": 186, "32Q": 232, "32S": 180},
+    **{"20N": 186, "21N": 232, "BCS": 125, "221": 110, "223": 135, "CS1": 110, "CS3": 135},
+    **{"733": 144, "734": 168, "735": 132, "736": 130, "737": 149, "738": 189, "739": 189, "73G": 149, "73H": 189},
+    **{"73J": 189, "73W": 149, "7M8": 189, "7M9": 204, "744": 400, "748": 410, "74H": 410, "752": 200, "753": 243},
+    **{"763": 260, "764": 270, "76W": 260, "772": 314, "773": 368, "77L": 302, "77W": 350, "788": 248, "789": 290},
+    **{"781": 330, "332": 260, "333": 295, "338": 260, "339": 300, "343": 270, "346": 340, "351": 350, "359": 315},
+    **{"388": 500, "AT4": 48, "AT5": 50, "AT7": 72, "ATR": 70, "AT6": 70, "DH4": 78, "DH8": 50, "DHT": 19, "DH3": 50},
+    **{"E70": 76, "E75": 82, "E7W": 88, "E90": 100, "E95": 118, "290": 114, "295": 136, "ER4": 50, "CR2": 50},
+    **{"CR7": 70, "CR9": 90, "CRK": 100, "SU9": 100, "SF3": 34, "J41": 29, "BE1": 19, "CNC": 9, "CNA": 9},
+}
+"""Usual one-class seats by IATA aircraft type (SSIM appendix A), for the common types."""
+
+_CARRIER = re.compile(r"(?=.*[A-Z])[A-Z0-9]{2}[A-Z]?", re.ASCII)
+_NUMBER = re.compile(r"([0-9]{1,4})([A-Z]?)", re.ASCII)
+_PRICE = re.compile(r"[0-9]+(?:\.[0-9]{1,2})?", re.ASCII)
+_LONG_FRACTION = re.compile(r"[0-9]*\.[0-9]{3,}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleRow:
+    """A flight that repeats. ``line`` is its place in the file, from 1; times are local at each airport.
+
+    ``days`` are ISO weekdays (1 = Monday) at the origin; ``valid_from`` and ``valid_to`` are inclusive local dates at
+    the origin, None where open; ``price`` is per seat.
+    """
+
+    line: int
+    carrier: str
+    flight_number: str
+    origin: str
+    destination: str
+    departure_local: time
+    arrival_local: time
+    arrival_day_offset: int
+    days: frozenset[int]
+    valid_from: date | None
+    valid_to: date | None
+    seats: int
+    price: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRow:
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    rows: tuple[ScheduleRow, ...]
+    rejected: tuple[RejectedRow, ...]
+    airports: frozenset[str]
+    """Codes of the airports that the good rows fly to or from."""
+
+
+def clean_carrier(text: str) -> str:
+    """An airline designator in upper case.
+
+    A third character must be a letter: otherwise carrier and number could not be told apart in a flight id.
+    """
+    carrier = text.strip().upper()
+    if not _CARRIER.fullmatch(carrier):
+        raise ValueError(f"carrier {text!r} is not an airline code of 2 or 3 letters and digits")
+    return carrier
+
+
+def clean_number(text: str) -> str:
+    """A flight number of 1 to 4 digits and perhaps a letter, without leading zeros."""
+    match = _NUMBER.fullmatch(text.strip().upper())
+    if not match or not int(match[1]):
+        raise ValueError(f"flight number {text!r} is not 1 to 4 digits")
+    return f"{int(match[1])}{match[2]}"
+
+
+def clean_airport(text: str, role: str) -> str:
+    """The IATA code of a known airport. ``role`` names the column in the reason."""
+    found = find_airport(text)
+    if found is None:
+        raise ValueError(f"unknown {role} airport {text!r}")
+    return found.iata
+
+
+def clean_seats(text: str) -> int:
+    """Seats from a number, an IATA aircraft type or nothing.
+
+    Some types are written as numbers (320, 738). Where a number is both, it is the type: nobody sells 738 seats.
+    """
+    value = text.strip().upper()
+    if not value:
+        return DEFAULT_SEATS
+    if value in AIRCRAFT_SEATS:
+        return AIRCRAFT_SEATS[value]
+    if not re.fullmatch(r"[+-]?[0-9]{1,9}", value, re.ASCII):
+        raise ValueError(f"{text!r} is neither a number of seats nor a known aircraft type")
+    return check_seats(int(value))
+
+
+def check_seats(seats: int) -> int:
+    if not 1 <= seats <= MAX_SEATS:
+        raise ValueError(f"seats must be 1 to {MAX_SEATS}, not {seats}")
+    return seats
+
+
+def clean_price(text: str, origin: str, destination: str) -> Decimal:
+    """Price per seat with two places; from the distance when there is none."""
+    value = text.strip()
+    if not value:
+        return default_fare(origin, destination)
+    if value.startswith("-"):
+        raise ValueError(f"price {text!r} is negative")
+    if not _PRICE.fullmatch(value):
+        excess = _LONG_FRACTION.fullmatch(value)
+        raise ValueError(f"price {text!r} " + ("has more than two decimals" if excess else "is not an amount"))
+    return check_price(Decimal(value))
+
+
+def check_price(price: Decimal) -> Decimal:
+    if not price.is_finite() or price < 0:
+        raise ValueError(f"price {price} is not an amount of zero or more")
+    if price > MAX_PRICE:
+        raise ValueError(f"price {price} is more than {MAX_PRICE}")
+    exact = price.quantize(Decimal("0.01"))
+    if exact != price:
+        raise ValueError(f"price {price} has more than two decimals")
+    return exact
+
+
+@lru_cache(maxsize=65_536)  # city pairs; the world has 54,000 with flights
+def default_fare(origin: str, destination: str) -> Decimal:
+    """FARE_BASE + FARE_PER_KM for each kilometre of great circle, to whole units, as a Decimal with two places."""
+    # Rounding the kilometres first keeps the fare from hanging on the last bits of a float.
+    kilometres = Decimal(round(distance_km(origin, destination)))
+    return (FARE_BASE + FARE_PER_KM * kilometres).quantize(Decimal(1)).quantize(Decimal("0.01"))
+
+
+def utc_offset(tz: "ZoneInfo", local: datetime) -> timedelta:
+    """Offset of a naive local time: the first of two where clocks go back, the old one in the hour that is skipped.
+
+    The old offset moves a skipped time forward by the gap: 02:30 becomes 03:30 (PEP 495, fold=0).
+    """
+    offset = local.replace(tzinfo=tz).utcoffset()
+    if offset is None:  # no ZoneInfo does this, but the type allows it
+        raise ValueError(f"no offset for {local} in {tz}")
+    return offset
+
+
+def flight_time(row: ScheduleRow, on: date) -> timedelta:
+    """Time from departure to arrival when the row flies on that local date; zero or less across some clock changes."""
+    departure = datetime.combine(on, row.departure_local)
+    arrival = datetime.combine(on + timedelta(days=row.arrival_day_offset), row.arrival_local)
+    change = utc_offset(zone(row.destination), arrival) - utc_offset(zone(row.origin), departure)
+    return arrival - departure - change
+
+
+def normal_flight_time(row: ScheduleRow) -> timedelta:
+    """Flight time on an ordinary date of the row's validity, more than zero and at most MAX_FLIGHT_TIME.
+
+    Raises ValueError when there is no such date. January and July stand for the two halves of the year, since a row
+    may make sense in one of them only.
+    """
+    too_long = False
+    for on in _ordinary_dates(row):
+        elapsed = flight_time(row, on)
+        if timedelta() < elapsed <= MAX_FLIGHT_TIME:
+            return elapsed
+        too_long = too_long or elapsed > MAX_FLIGHT_TIME
+    if too_long:
+        raise ValueError(f"it would fly for more than {MAX_FLIGHT_TIME // timedelta(hours=1)} hours")
+    raise ValueError("it would arrive before or when it departs (see arrival_day_offset)")
+
+
+def _ordinary_dates(row: ScheduleRow) -> Iterator[date]:
+    known = row.valid_from or row.valid_to
+    year = known.year if known else NORMAL_YEAR
+    for on in (date(year, 1, 15), date(year, 7, 15)):
+        if (row.valid_from is None or row.valid_from <= on) and (row.valid_to is None or on <= row.valid_to):
+            yield on
+    if row.valid_from and row.valid_to:  # the middle first: clocks seldom change there
+        yield row.valid_from + (row.valid_to - row.valid_from) // 2
+    if known:
+        yield known
+
+
+@dataclass(slots=True)
+class Accepted:
+    """Takes rows one by one and refuses those that contradict themselves or repeat an earlier one."""
+
+    rows: list[ScheduleRow] = field(default_factory=list)
+    _by_number: dict[tuple[str, str, str], list[ScheduleRow]] = field(default_factory=dict)
+
+    def add(self, row: ScheduleRow) -> None:
+        """Raises ValueError with the reason when the row cannot be flown."""
+        check_route(row.origin, row.destination)
+        if row.valid_from and row.valid_to and row.valid_from > row.valid_to:
+            raise ValueError(f"valid_from {row.valid_from} is after valid_to {row.valid_to}")
+        normal_flight_time(row)
+        same = self._by_number.setdefault((row.carrier, row.flight_number, row.origin), [])
+        for earlier in same:
+            if _overlap(earlier, row):
+                name = f"{row.carrier}{row.flight_number} from {row.origin}"
+                raise ValueError(f"repeats line {earlier.line}: {name} on some of the same days")
+        same.append(row)
+        self.rows.append(row)
+
+    def schedule(self, rejected: list[RejectedRow]) -> Schedule:
+        airports = frozenset(code for row in self.rows for code in (row.origin, row.destination))
+        return Schedule(tuple(self.rows), tuple(rejected), airports)
+
+
+def check_route(origin: str, destination: str) -> None:
+    if origin == destination:
+        raise ValueError(f"origin and destination are both {origin}")
+
+
+def _overlap(one: ScheduleRow, two: ScheduleRow) -> bool:
+    apart = (one.valid_to and two.valid_from and one.valid_to < two.valid_from) or (
+        two.valid_to and one.valid_from and two.valid_to < one.valid_from
+    )
+    return not apart and not one.days.isdisjoint(two.days)
