@@ -45,6 +45,9 @@ __all__ = [
 
 MIDNIGHT: Final = time()
 ONE_DAY: Final = timedelta(days=1)
+EARLIEST: Final = date(1900, 1, 1)
+LATEST: Final = date(9999, 1, 1)
+"""Nobody sells seats beyond these, and arithmetic near the ends of the calendar overflows."""
 
 _FLIGHT: Final = re.compile(
     r"(?P<carrier>[A-Z0-9]{2}[A-Z]?)(?P<number>[0-9]{1,4}[A-Z]?)(?:-(?P<date>[0-9]{8})(?:-(?P<origin>[A-Z]{3}))?)?",
@@ -95,8 +98,11 @@ def expand(schedule: Schedule, start: date, days: int) -> Iterator[ScheduledFlig
 
     By date, then in the order of the rows. Local times that the clocks skip are moved forward by the gap; of those
     that come twice the first is meant. A flight that would arrive before it departs, because clocks differ on that
-    date from what the schedule was made for, arrives after its normal flight time instead.
+    date from what the schedule was made for, arrives after its normal flight time instead. Raises ValidationError for
+    dates outside EARLIEST to LATEST.
     """
+    if start < EARLIEST or days > (LATEST - start).days:
+        raise ValidationError(f"{days} days from {start} are out of range")
     offsets = _Offsets()
     by_weekday = [[row for row in schedule.rows if weekday in row.days] for weekday in range(1, 8)]
     for day in (start + timedelta(days=ahead) for ahead in range(days)):
@@ -135,7 +141,7 @@ def _flight(row: ScheduleRow, day: date, flight_id: str, offsets: _Offsets) -> S
     )
 
 
-def build_flight(  # noqa: PLR0917 - the columns of a flight, in the order of a schedule file
+def build_flight(
     flight_number_or_id: str,
     source: str,
     destination: str,

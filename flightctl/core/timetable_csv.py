@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from datetime import date, time
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,9 @@ HEADER_HINT: Final = "The first line must be: " + ",".join(COLUMNS)
 FILE_HINT: Final = "Give the path of a schedule file (CSV)."
 GZIP_MAGIC: Final = b"\x1f\x8b"
 
+MAX_REASON: Final = 200
+"""Characters: a reason quotes the value, and a value may be a whole book."""
+
 _TIME = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _OFFSET = re.compile(r"[+-]?[0-9]{1,3}", re.ASCII)
@@ -65,8 +69,12 @@ def read_schedule(path: Path) -> Schedule:
         try:
             accepted.add(_row(number, _fields(line, columns)))
         except ValueError as bad:
-            rejected.append(RejectedRow(number, str(bad)))
+            rejected.append(RejectedRow(number, _shorten(str(bad))))
     return accepted.schedule(rejected)
+
+
+def _shorten(reason: str) -> str:
+    return reason if len(reason) <= MAX_REASON else reason[: MAX_REASON - 1] + "…"
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -150,22 +158,31 @@ def _row(line: int, fields: dict[str, str]) -> ScheduleRow:
     )
 
 
+@lru_cache(maxsize=1440)
+def _clock(text: str) -> time | None:
+    match = _TIME.fullmatch(text)
+    return time(int(match[1]), int(match[2])) if match else None
+
+
 def _time(fields: dict[str, str], column: str) -> time:
-    match = _TIME.fullmatch(fields[column])
-    if not match:
+    found = _clock(fields[column])
+    if found is None:
         raise ValueError(f"{column} {fields[column]!r} is not a time HH:MM")
-    return time(int(match[1]), int(match[2]))
+    return found
 
 
 def _date(fields: dict[str, str], column: str) -> date | None:
     text = fields[column]
-    if not text:
-        return None
     try:
-        # fromisoformat alone would take week dates and dates without hyphens as well
-        return date.fromisoformat(text if _DATE.fullmatch(text) else "")
+        return _calendar(text) if text else None
     except ValueError:
         raise ValueError(f"{column} {text!r} is not a date YYYY-MM-DD") from None
+
+
+@lru_cache(maxsize=1024)
+def _calendar(text: str) -> date:
+    # fromisoformat alone would take week dates and dates without hyphens as well
+    return date.fromisoformat(text if _DATE.fullmatch(text) else "")
 
 
 def _day_offset(text: str) -> int:
@@ -174,6 +191,7 @@ def _day_offset(text: str) -> int:
     return int(text)
 
 
+@lru_cache(maxsize=128)  # there are 127 sets of weekdays
 def _days(text: str) -> frozenset[int]:
     days = frozenset(map(int, text)) if _DAYS.fullmatch(text) else frozenset()
     if not days or len(days) != len(text):

@@ -231,7 +231,10 @@ class Accepted:
         check_route(row.origin, row.destination)
         if row.valid_from and row.valid_to and row.valid_from > row.valid_to:
             raise ValueError(f"valid_from {row.valid_from} is after valid_to {row.valid_to}")
-        normal_flight_time(row)
+        try:
+            normal_flight_time(row)
+        except OverflowError:  # the year 9999 has no day after it
+            raise ValueError("its validity is out of range") from None
         same = self._by_number.setdefault((row.carrier, row.flight_number, row.origin), [])
         for earlier in same:
             if _overlap(earlier, row):

@@ -115,6 +115,8 @@ def test_good_row(load: Load) -> None:
         ({"arrival_local": "05:00"}, "arrive before or when it departs"),
         ({"arrival_day_offset": "-1"}, "arrive before or when it departs"),
         ({"arrival_day_offset": "2"}, "more than 48 hours"),
+        ({"valid_from": "9999-12-31", "arrival_day_offset": "1"}, "validity is out of range"),
+        ({"price": "9" * 5000}, "price 9999"),
         ({"price": "1,2"}, "too many columns: 13 instead of 12"),
         ({"carrier": '"6E'}, "not CSV"),
     ],
@@ -126,6 +128,7 @@ def test_bad_row_is_rejected_whole_and_alone(load: Load, changes: dict[str, str]
     assert rejected.line == 3
     assert reason in rejected.reason
     assert "\n" not in rejected.reason
+    assert len(rejected.reason) <= 200
 
 
 def test_too_few_columns(load: Load) -> None:
@@ -360,6 +363,14 @@ def test_flights_do_not_hang_on_the_range(skip: int, days: int) -> None:
     last = start + timedelta(days=skip + days - 1)
     whole = [f for f in expand(schedule, start, 40) if start + timedelta(days=skip) <= f.departure_date <= last]
     assert list(expand(schedule, start + timedelta(days=skip), days)) == whole
+
+
+@pytest.mark.parametrize(
+    ("start", "days"), [(date.min, 1), (date.max, 1), (date(2026, 1, 1), 10**9), (date(9990, 1, 1), 9999)]
+)
+def test_dates_without_neighbours_are_refused(load: Load, start: date, days: int) -> None:
+    with pytest.raises(ValidationError, match="out of range"):
+        list(expand(load(line()), start, days))
 
 
 def test_nothing_for_no_days(load: Load) -> None:
