@@ -160,6 +160,18 @@ class Cache:
                     counts[flight_id] = SeatCount(int(match[1]), int(match[2]))
         return counts
 
+    def known_flights(self) -> list[str]:
+        """Flights whose counts Redis holds now (SCAN: Redis serves others meanwhile)."""
+        start, end = self.key("flight:"), ":seats"
+
+        def run(client: "Redis") -> list[str]:
+            pattern = re.sub(r"([*?\[\]\\])", r"\\\1", start) + "*" + end
+            found = client.scan_iter(match=pattern, count=_BATCH)
+            return [key.decode("utf-8", "replace")[len(start) : -len(end)] for key in found]
+
+        result: list[str] | None = self.call(run)
+        return result or []
+
     def route(self, source: str, destination: str, day: date) -> RouteEntry | None:
         def run(client: "Redis") -> RouteEntry:
             pipe = client.pipeline(transaction=False)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engi
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 
-from flightctl.core.database_errors import Trouble, diagnose, translate
+from flightctl.core.database_errors import Trouble, diagnose, duplicate_key, translate
 from flightctl.core.errors import (
     ConfigError,
     DatabaseUnavailableError,
@@ -104,9 +104,9 @@ class Database:
     def run(self, work: Callable[[Transaction], T], *, operation: Operation | None = None) -> T:
         """Run ``work`` in a transaction and commit.
 
-        Raises what ``work`` raises (rolled back), LockAcquisitionFailedError after every retry,
-        DatabaseUnavailableError when nothing was committed for want of a server, OutcomeUnknownError when a COMMIT got
-        no answer and the server stayed away.
+        Raises what ``work`` raises (rolled back; of the driver's errors only IntegrityError for a duplicate key),
+        LockAcquisitionFailedError after every retry, DatabaseUnavailableError when nothing was committed for want of a
+        server, OutcomeUnknownError when a COMMIT got no answer and the server stayed away.
         """
         return self._run(work, _Mode(None, writes=True), operation)
 
@@ -130,7 +130,7 @@ class Database:
                 trouble = diagnose(error)
                 if committing and trouble is Trouble.DISCONNECTED:
                     operation.commit_unknown = True
-                if isinstance(error, IntegrityError) and trouble is Trouble.OTHER:
+                if isinstance(error, IntegrityError) and duplicate_key(error) is not None:
                     raise
                 tries.pause_or_give_up(error, trouble, operation)
 

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Integer, bindparam, case, func, insert, select, update
 
 from flightctl.core.cache import SeatCount
-from flightctl.core.database import Operation, Transaction
+from flightctl.core.database import Conflict, Operation, Transaction
 from flightctl.core.errors import InvalidFlightError, NoSeatsAvailableError
 from flightctl.core.model import Flight, FlightStatus, HoldOutcome
 from flightctl.core.runtime import Runtime
@@ -168,6 +168,19 @@ def add_holds(
             for flight_id in flight_ids
         ],
     )
+
+
+def retake(tx: Transaction, booking_id: str, flight_ids: Sequence[str], seats: int) -> None:
+    """Take an expired booking's seats again, for late money: new reservations that are born ended as CONFIRMED.
+
+    The rows must have been found free and locked by ``can_take``; raises Conflict if they changed all the same.
+    """
+    try:
+        take(tx, flight_ids, seats)
+    except (NoSeatsAvailableError, InvalidFlightError) as error:
+        raise Conflict from error
+    now: datetime = tx.execute(select(utc_now())).scalar_one()
+    add_holds(tx, booking_id, flight_ids, seats, now=now, expires_at=now, ended_as=HoldOutcome.CONFIRMED)
 
 
 def open_holds(tx: Transaction, booking_ids: Sequence[str]) -> list[Any]:

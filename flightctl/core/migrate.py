@@ -33,7 +33,7 @@ def upgrade(database: "Database") -> str:
 
 @contextmanager
 def _file_lock(database_file: Path) -> Iterator[None]:
-    """Processes that find a fresh file at once migrate it one after the other; the kernel frees a dead holder's lock."""
+    """Processes that find a fresh file at once migrate it in turn; the kernel frees a dead holder's lock."""
     database_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         handle = open(f"{database_file}.lock", "w", encoding="ascii")  # noqa: SIM115 - closed below
@@ -65,8 +65,7 @@ def _create_missing_database(database: "Database") -> None:
 
 
 def _run_revisions(database: "Database") -> None:
-    with database.engine.connect() as connection:
-        connection = connection.execution_options(flightctl_writes=True)
+    with database.engine.connect().execution_options(flightctl_writes=True) as connection:
         locked = False
         if not database.embedded:
             got = connection.execute(

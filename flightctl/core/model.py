@@ -306,7 +306,7 @@ def itinerary_identifier(flight_ids: tuple[str, ...], source: str, destination: 
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """``date``: ``YYYY-MM-DD``, ``today`` (the origin's), ``tomorrow`` or ``+3d``; ``sort``: price, duration or departure."""
+    """``date``: ``YYYY-MM-DD``, ``today`` (the origin's), ``tomorrow`` or ``+3d``; ``sort``: a key of the result."""
 
     source: str
     destination: str
@@ -343,7 +343,7 @@ class SeedRequest:
 
 @dataclass(frozen=True, slots=True)
 class SeedResult:
-    """``flights`` of the source in the range, there already or not; ``added`` by this run; ``rejected`` (line, reason)."""
+    """``flights`` of the source in the range, there already or not; ``added`` now; ``rejected`` (line, reason)."""
 
     flights: int
     added: int

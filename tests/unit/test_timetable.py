@@ -156,7 +156,7 @@ def test_limits_are_inside(load: Load, changes: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seats"),
-    [("", 180), ("77", 77), ("320", 180), ("321", 220), ("738", 189), ("at7", 72), ("77W", 350), (" 186 ", 186)],
+    [("", 180), ("77", 77), ("320", 320), ("32A", 180), ("73H", 189), ("at7", 72), ("77W", 350), (" 186 ", 186)],
 )
 def test_seats_from_number_or_aircraft(load: Load, text: str, seats: int) -> None:
     assert load(line(aircraft_or_seats=text)).rows[0].seats == seats

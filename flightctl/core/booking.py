@@ -1,0 +1,318 @@
+"""The booking use case: one transaction claims the key, takes the seats and writes everything that belongs to them."""
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final
+
+from sqlalchemy import bindparam, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from flightctl.core import inventory, records
+from flightctl.core.database import Operation, Transaction
+from flightctl.core.database_errors import duplicate_key, translate
+from flightctl.core.errors import (
+    FlightctlError,
+    HoldExpiredError,
+    IdempotencyMismatchError,
+    InvalidFlightError,
+    InvalidStateError,
+    LockAcquisitionFailedError,
+    PaymentDeclinedError,
+    ServiceUnavailableError,
+    ValidationError,
+    WaitTimeoutError,
+)
+from flightctl.core.identifiers import new_booking_id, new_payment_id, parse_identifier
+from flightctl.core.model import (
+    Booking,
+    BookingStatus,
+    BookRequest,
+    BookResult,
+    Flight,
+    FlightType,
+    PaymentSource,
+    PaymentStatus,
+)
+from flightctl.core.routing import check_connection
+from flightctl.core.runtime import Runtime
+from flightctl.core.schema import booking_flights, bookings, payments, utc_now
+from flightctl.core.settings import Settings
+from flightctl.core.workers import processor_alive
+
+KEY_LENGTH: Final = 128
+USER_LENGTH: Final = 64
+MAX_HOLD_SECONDS: Final = 86400
+_CLAIM_ATTEMPTS: Final = 20
+"""Turns of look-then-claim: each loses only to another run with the same key that was then rolled back."""
+_POLL_START, _POLL_LIMIT = 0.05, 0.5
+
+_BY_KEY: Final = select(bookings).where(bookings.c.idempotency_key == bindparam("key"))
+_NOW: Final = select(utc_now())
+_ADD_BOOKING: Final = insert(bookings)
+_ADD_LEGS: Final = insert(booking_flights)
+_ADD_PAYMENT: Final = insert(payments)
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """A request that has passed every check that needs no database."""
+
+    kind: FlightType
+    identifier: str
+    flight_ids: tuple[str, ...]
+    user: str
+    seats: int
+    key: str
+    hold_seconds: float
+
+
+def book(runtime: Runtime, request: BookRequest) -> BookResult:
+    """Hold seats and request the payment; or, for a key that was used, the booking it made, in its present state.
+
+    Raises ValidationError, InvalidFlightError, NoSeatsAvailableError, IdempotencyMismatchError, and what
+    ``Database.run`` raises; every one carries ``idempotencyKey`` in its details.
+    """
+    key = secrets.token_hex(12) if request.idempotency_key is None else request.idempotency_key
+    try:
+        order = _check_request(runtime.settings, request, key)
+        return _book(runtime, order)
+    except FlightctlError as error:
+        error.details.setdefault("idempotencyKey", key[:KEY_LENGTH])
+        raise
+
+
+def _check_request(settings: Settings, request: BookRequest, key: str) -> _Order:
+    user = request.user.strip()
+    if not 1 <= len(user) <= USER_LENGTH or not user.isprintable():
+        raise ValidationError(
+            f"--user takes 1 to {USER_LENGTH} printable characters, not {len(user)}"
+            if user.isprintable()
+            else "--user has characters that cannot be printed"
+        )
+    limit = settings["booking.max_seats"]
+    if not 1 <= request.seats <= limit:
+        raise ValidationError(f"--seats takes 1 to {limit}, not {request.seats}")
+    if not 1 <= len(key) <= KEY_LENGTH or not all(" " <= character <= "~" for character in key):
+        raise ValidationError(f"--idempotency-key takes 1 to {KEY_LENGTH} printable ASCII characters")
+    hold = settings["booking.hold"] if request.ttl_seconds is None else request.ttl_seconds
+    if not 1 <= hold <= MAX_HOLD_SECONDS:
+        raise ValidationError("--ttl goes from 1s to 24h")
+    kind, identifier, flight_ids = parse_identifier(request.identifier)
+    return _Order(kind, identifier, flight_ids, user, request.seats, key, float(hold))
+
+
+def _book(runtime: Runtime, order: _Order) -> BookResult:
+    operation = Operation()
+    booking_id = new_booking_id()
+    for _ in range(_CLAIM_ATTEMPTS):
+        found = runtime.database.read(lambda tx: _look(tx, runtime.settings, order))
+        if isinstance(found, Booking):
+            # Our own booking, when its COMMIT got no answer: this is the first report of it, not a replay.
+            return BookResult(found, replayed=found.booking_id != booking_id)
+        claim = partial(_claim, actor=runtime.actor, order=order, booking_id=booking_id, flights=found)
+        try:
+            booking = inventory.change_seats(runtime, order.flight_ids, claim, operation)
+        except IntegrityError as error:
+            name = duplicate_key(error) or ""
+            if name in {"PRIMARY", "bookings.booking_id"} and not operation.commit_unknown:
+                booking_id = new_booking_id()
+            elif "idempotency_key" not in name and name not in {"PRIMARY", "bookings.booking_id"}:
+                raise translate(error) from error
+            continue
+        return BookResult(booking, replayed=False)
+    raise LockAcquisitionFailedError("another command with the same idempotency key keeps starting and failing")
+
+
+def _look(tx: Transaction, settings: Settings, order: _Order) -> "Booking | list[Flight]":
+    """The booking that the key made, or the flights to book.
+
+    The flights are read first and the key after: a key whose booking sold the flight out is then seen, whoever
+    committed in between. A sold-out flight is refused here, by a plain read and before any lock.
+    """
+    try:
+        flights = inventory.require_bookable(tx, order.flight_ids)
+        _check_legs(settings, order, flights)
+        for flight in flights:
+            if flight.available_seats < order.seats:
+                raise inventory.no_seats(flight.flight_id, order.seats, flight.available_seats)
+    except FlightctlError:
+        replay = _replay(tx, order)
+        if replay is None:
+            raise
+        return replay
+    return _replay(tx, order) or flights
+
+
+def _replay(tx: Transaction, order: _Order) -> Booking | None:
+    row = tx.execute(_BY_KEY, {"key": order.key}).first()
+    if row is None:
+        return None
+    asked = (order.user, order.identifier, order.seats)
+    if (row.user_id, row.flight_identifier, row.seats) != asked:
+        raise IdempotencyMismatchError(
+            f"the idempotency key was used for another request: {row.seats} seats of {row.flight_identifier}",
+            details={"bookingId": row.booking_id},
+        )
+    return records.to_booking(tx, row)
+
+
+def _check_legs(settings: Settings, order: _Order, flights: Sequence[Flight]) -> None:
+    if order.kind is FlightType.DIRECT:
+        return
+    epoch = datetime.min.replace(tzinfo=flights[0].departure_time.tzinfo)
+    micro = timedelta(microseconds=1)
+    legs = [
+        (f.flight_id, f.source, f.destination, (f.departure_time - epoch) // micro, (f.arrival_time - epoch) // micro)
+        for f in flights
+    ]
+    minimum, maximum = (round(settings[f"search.{name}_connection"] * 1e6) for name in ("min", "max"))
+    reason = check_connection(legs, minimum, maximum)
+    _, source, destination, *_ = order.identifier.split("_")
+    if reason is None and (flights[0].source, flights[-1].destination) != (source, destination):
+        reason = (
+            f"its legs go from {flights[0].source} to {flights[-1].destination}, not from {source} to {destination}"
+        )
+    if reason is not None:
+        raise InvalidFlightError(
+            f"{order.identifier} is no itinerary: {reason}", details={"flightIdentifier": order.identifier}
+        )
+
+
+def _claim(tx: Transaction, *, actor: str, order: _Order, booking_id: str, flights: Sequence[Flight]) -> Booking:
+    """Write the booking. The key comes first (a twin waits at the unique index), the seats before their holds (a hold's
+    foreign key would share-lock the flight's row, and two such sharers that both want the seats are a deadlock).
+    """
+    now: datetime = tx.execute(_NOW).scalar_one()
+    booking = _new_booking(order, booking_id, flights, now)
+    _insert_booking(tx, booking)
+    inventory.take(tx, order.flight_ids, order.seats)
+    assert booking.expires_at is not None
+    inventory.add_holds(tx, booking_id, sorted(order.flight_ids), order.seats, now=now, expires_at=booking.expires_at)
+    tx.execute(
+        _ADD_LEGS,
+        [
+            {"booking_id": booking_id, "leg_order": position, "flight_id": flight_id}
+            for position, flight_id in enumerate(order.flight_ids, 1)
+        ],
+    )
+    tx.execute(_ADD_PAYMENT, _requested_payment(booking, now))
+    held = " and ".join(order.flight_ids)
+    seats = f"{order.seats} seat{'s' if order.seats > 1 else ''}"
+    records.add_event(
+        tx, booking_id, None, BookingStatus.PENDING, actor=actor, reason=f"booked: {seats} held on {held}"
+    )
+    return booking
+
+
+def _new_booking(order: _Order, booking_id: str, flights: Sequence[Flight], now: datetime) -> Booking:
+    price = sum((flight.price for flight in flights), Decimal(0)) * order.seats
+    return Booking(
+        booking_id=booking_id,
+        user_id=order.user,
+        flight_type=order.kind,
+        flight_identifier=order.identifier,
+        seats=order.seats,
+        total_price=price,
+        status=BookingStatus.PENDING,
+        flight_ids=order.flight_ids,
+        expires_at=min(now + timedelta(seconds=order.hold_seconds), *(flight.departure_time for flight in flights)),
+        created_at=now,
+        updated_at=now,
+        payment_id=new_payment_id(),
+        idempotency_key=order.key,
+    )
+
+
+def _insert_booking(tx: Transaction, booking: Booking) -> None:
+    tx.execute(
+        _ADD_BOOKING,
+        {
+            "booking_id": booking.booking_id,
+            "user_id": booking.user_id,
+            "flight_type": booking.flight_type.value,
+            "flight_identifier": booking.flight_identifier,
+            "seats": booking.seats,
+            "total_price": booking.total_price,
+            "status": booking.status.value,
+            "idempotency_key": booking.idempotency_key,
+            "created_at": booking.created_at,
+            "updated_at": booking.updated_at,
+        },
+    )
+
+
+def _requested_payment(booking: Booking, now: datetime) -> dict[str, Any]:
+    return {
+        "payment_id": booking.payment_id,
+        "booking_id": booking.booking_id,
+        "amount": booking.total_price,
+        "status": PaymentStatus.REQUESTED.value,
+        "source": PaymentSource.GATEWAY.value,
+        "created_at": now,
+        "updated_at": now,
+    }
+
+
+def book_and_wait(runtime: Runtime, request: BookRequest, timeout_seconds: float) -> BookResult:
+    """Book, then wait for the payment's outcome.
+
+    Raises ServiceUnavailableError at once, with nothing held, when no processor is alive; what ``await_outcome`` raises
+    carries the BookResult as ``result``.
+    """
+    key = secrets.token_hex(12) if request.idempotency_key is None else request.idempotency_key
+    request = replace(request, idempotency_key=key)
+    if not runtime.database.read(processor_alive):
+        raise ServiceUnavailableError(
+            "no payment processor is alive, so waiting would be in vain; nothing was booked",
+            hint="Start `flightctl daemon`, or book without --wait.",
+            details={"idempotencyKey": key[:KEY_LENGTH]},
+        )
+    result = book(runtime, request)
+    try:
+        return BookResult(await_outcome(runtime, result.booking.booking_id, timeout_seconds), result.replayed)
+    except FlightctlError as error:
+        error.details.setdefault("idempotencyKey", key[:KEY_LENGTH])
+        if isinstance(error.result, Booking):
+            error.result = BookResult(error.result, result.replayed)
+        raise
+
+
+def await_outcome(runtime: Runtime, booking_id: str, timeout_seconds: float) -> Booking:
+    """Poll until the booking is CONFIRMED.
+
+    Raises PaymentDeclinedError (FAILED), HoldExpiredError (EXPIRED), InvalidStateError (CANCELLED) or WaitTimeoutError,
+    each with the Booking as ``result``.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    pause = _POLL_START
+    while True:
+        booking = runtime.database.read(lambda tx: records.load_booking(tx, booking_id))
+        if booking.status is BookingStatus.CONFIRMED:
+            return booking
+        if booking.status is not BookingStatus.PENDING:
+            raise _unhappy_end(booking)
+        if time.monotonic() + pause > deadline:
+            raise WaitTimeoutError(
+                f"booking {booking_id} is still PENDING after {timeout_seconds:g} s",
+                details={"bookingId": booking_id},
+                result=booking,
+            )
+        time.sleep(pause)
+        pause = min(_POLL_LIMIT, pause * 1.5)
+
+
+def _unhappy_end(booking: Booking) -> FlightctlError:
+    details = {"bookingId": booking.booking_id, "status": booking.status.value}
+    if booking.status is BookingStatus.FAILED:
+        why = booking.failure_reason or "the payment was declined"
+        return PaymentDeclinedError(f"booking {booking.booking_id} failed: {why}", details=details, result=booking)
+    if booking.status is BookingStatus.EXPIRED:
+        return HoldExpiredError(
+            f"booking {booking.booking_id} expired before it was paid", details=details, result=booking
+        )
+    return InvalidStateError(f"booking {booking.booking_id} was cancelled", details=details, result=booking)

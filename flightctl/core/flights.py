@@ -1,0 +1,321 @@
+"""The flights themselves: shown, added, changed and cancelled."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from sqlalchemy import bindparam, insert, select
+from sqlalchemy import update as sql_update
+from sqlalchemy.exc import IntegrityError
+
+from flightctl.core import inventory, money, schedule
+from flightctl.core.cache import SeatCount
+from flightctl.core.database import Transaction
+from flightctl.core.errors import FlightctlError, InvalidFlightError, InvalidStateError, ValidationError
+from flightctl.core.identifiers import parse_identifier
+from flightctl.core.model import (
+    BookingStatus,
+    Flight,
+    FlightChange,
+    FlightSeats,
+    FlightStatus,
+    PaymentStatus,
+    Quote,
+)
+from flightctl.core.network import zone
+from flightctl.core.routing import to_microseconds
+from flightctl.core.runtime import Runtime
+from flightctl.core.schema import booking_flights, bookings, flights, payments, seat_reservations
+from flightctl.core.sweeper import cancel_for_flight
+from flightctl.core.timetable import ScheduledFlight, build_flight
+
+_BY_ID: Final = select(flights).where(flights.c.flight_id == bindparam("id"))
+_LOCKED: Final = _BY_ID.with_for_update()
+_OPEN_BOOKINGS: Final = (
+    select(bookings.c.booking_id, bookings.c.status)
+    .join(booking_flights, booking_flights.c.booking_id == bookings.c.booking_id)
+    .where(
+        booking_flights.c.flight_id == bindparam("id"),
+        bookings.c.status.in_((BookingStatus.PENDING.value, BookingStatus.CONFIRMED.value)),
+    )
+    .order_by(bookings.c.booking_id)
+)
+
+
+def _require(row: Any, flight_id: str) -> Any:
+    if row is None:
+        raise InvalidFlightError(
+            f"there is no flight {flight_id[:60]}",
+            hint="`flightctl flights list` shows the flights there are.",
+            details={"flightId": flight_id[:64]},
+        )
+    return row
+
+
+def show(runtime: Runtime, identifier: str) -> Quote:
+    """What an identifier stands for, whatever the flights' state. Raises InvalidFlightError for an unknown flight."""
+    kind, normal, flight_ids = parse_identifier(identifier)
+
+    def work(tx: Transaction) -> Quote:
+        rows = [_require(tx.execute(_BY_ID, {"id": flight_id}).first(), flight_id) for flight_id in flight_ids]
+        return Quote(normal, kind, tuple(inventory.to_flight(row) for row in rows))
+
+    return runtime.database.read(work)
+
+
+def seats(runtime: Runtime, flight_id: str) -> FlightSeats:
+    """Raises InvalidFlightError."""
+    flight_id = flight_id.strip().upper()
+    row = _require(runtime.database.read(lambda tx: inventory.seats_on(tx, flight_id)), flight_id)
+    known = runtime.cache.seat_counts([flight_id]) if runtime.cache.enabled else {}
+    cached = known.get(flight_id)
+    return FlightSeats(inventory.to_flight(row), int(row.held), int(row.confirmed), cached.seats if cached else None)
+
+
+def _local(text: str, what: str) -> datetime:
+    try:
+        local = datetime.fromisoformat(text.strip())
+    except ValueError:
+        local = None
+    if local is None or local.tzinfo is not None:
+        raise ValidationError(
+            f"{what} {text[:40]!r} is not a local time", hint="Write the airport's local time as 2026-12-01T06:30."
+        )
+    return local
+
+
+def add(
+    runtime: Runtime,
+    *,
+    flight: str,
+    source: str,
+    destination: str,
+    departure: str,
+    arrival: str,
+    seats: int,
+    price: str,
+) -> FlightChange:
+    """Add one flight; times are local at each airport. A flight that is there already and alike is no change.
+
+    Raises ValidationError, UnknownAirportError, InvalidStateError (the same flight with other data is there).
+    """
+    amount = money.parse_amount(price, "--price")
+    new = build_flight(
+        flight, source, destination, _local(departure, "--departure"), _local(arrival, "--arrival"), seats, amount
+    )
+
+    def work(tx: Transaction) -> tuple[Flight, bool, int]:
+        version = schedule.raise_version(tx)
+        there = tx.execute(_BY_ID, {"id": new.flight_id}).first() or _twin(tx, new)
+        if there is not None:
+            _require_alike(there, new)
+            return inventory.to_flight(there), False, version
+        stamp = to_microseconds(schedule.database_now(tx))
+        tx.execute(insert(flights), _values(new, stamp))
+        return inventory.to_flight(tx.execute(_BY_ID, {"id": new.flight_id}).one()), True, version
+
+    try:
+        added, changed, version = runtime.database.run(work)
+    except IntegrityError as error:  # somebody's own SQL, which does not queue with us
+        raise InvalidStateError(f"flight {new.flight_id} was added by somebody else just now") from error
+    runtime.cache.publish_schedule_version(version)
+    runtime.cache.publish_seats({added.flight_id: SeatCount(added.available_seats, added.seat_version)})
+    return FlightChange(added, changed)
+
+
+def _twin(tx: Transaction, new: ScheduledFlight) -> Any:
+    same = select(flights).where(
+        flights.c.carrier == new.carrier,
+        flights.c.flight_number == new.flight_number,
+        flights.c.source == new.source,
+        flights.c.departure_date == new.departure_date,
+    )
+    return tx.execute(same).first()
+
+
+def _values(new: ScheduledFlight, stamp: int) -> dict[str, Any]:
+    return {
+        "flight_id": new.flight_id,
+        "carrier": new.carrier,
+        "flight_number": new.flight_number,
+        "source": new.source,
+        "destination": new.destination,
+        "departure_time": new.departure_time,
+        "arrival_time": new.arrival_time,
+        "departure_date": new.departure_date,
+        "total_seats": new.seats,
+        "available_seats": new.seats,
+        "seat_version": stamp,
+        "price": new.price,
+        "status": FlightStatus.ACTIVE.value,
+    }
+
+
+def _require_alike(there: Any, new: ScheduledFlight) -> None:
+    ours = (new.source, new.destination, new.departure_time, new.arrival_time, new.seats, new.price)
+    theirs = (
+        there.source,
+        there.destination,
+        there.departure_time,
+        there.arrival_time,
+        there.total_seats,
+        there.price,
+    )
+    if ours != theirs:
+        raise InvalidStateError(
+            f"flight {there.flight_id} is there already, with other times, seats or price",
+            hint=f"`flightctl flights update {there.flight_id}` changes it.",
+            details={"flightId": there.flight_id},
+        )
+
+
+def update(
+    runtime: Runtime,
+    flight_id: str,
+    *,
+    departure: str | None = None,
+    arrival: str | None = None,
+    price: str | None = None,
+    seats: int | None = None,
+) -> FlightChange:
+    """Change a flight's local times, price (of bookings to come) or seats.
+
+    Raises InvalidFlightError, ValidationError; InvalidStateError for fewer seats than are sold, with the numbers.
+    """
+    flight_id = flight_id.strip().upper()
+    if departure is None and arrival is None and price is None and seats is None:
+        raise ValidationError("nothing to change", hint="Pass --departure, --arrival, --price or --seats.")
+    amount = None if price is None else money.parse_amount(price, "--price")
+    departs = None if departure is None else _local(departure, "--departure")
+    arrives = None if arrival is None else _local(arrival, "--arrival")
+
+    def work(tx: Transaction) -> tuple[Flight, bool, int]:
+        version = schedule.raise_version(tx)
+        row = _require(tx.execute(_LOCKED, {"id": flight_id}).first(), flight_id)
+        values = {
+            **_new_times(row, departs, arrives),
+            **({} if amount is None else {"price": amount}),
+            **({} if seats is None else _new_seats(row, seats)),
+        }
+        values = {name: value for name, value in values.items() if value != getattr(row, name)}
+        if values:
+            tx.change(
+                sql_update(flights)
+                .where(flights.c.flight_id == flight_id)
+                .values(**values, seat_version=flights.c.seat_version + 1)
+            )
+            _hold_until_departure(tx, flight_id, values.get("departure_time"))
+        return inventory.to_flight(tx.execute(_BY_ID, {"id": flight_id}).one()), bool(values), version
+
+    flight, changed, version = inventory.change_seats(runtime, [flight_id], work)
+    if changed:
+        runtime.cache.publish_schedule_version(version)
+    return FlightChange(flight, changed)
+
+
+def _new_times(row: Any, departs: datetime | None, arrives: datetime | None) -> dict[str, Any]:
+    if departs is None and arrives is None:
+        return {}
+    leaves = row.departure_time if departs is None else departs.replace(tzinfo=zone(row.source))
+    lands = row.arrival_time if arrives is None else arrives.replace(tzinfo=zone(row.destination))
+    if lands <= leaves:
+        raise ValidationError("the flight would arrive before it departs")
+    local_day = leaves.astimezone(zone(row.source)).date()
+    if local_day != row.departure_date:
+        raise ValidationError(
+            f"flight {row.flight_id} departs on {row.departure_date}; a flight of another date is another flight",
+            hint="Add that flight, and cancel this one.",
+        )
+    return {"departure_time": leaves, "arrival_time": lands}
+
+
+def _new_seats(row: Any, seats: int) -> dict[str, Any]:
+    taken = row.total_seats - row.available_seats
+    if not 1 <= seats <= 999:
+        raise ValidationError(f"--seats goes from 1 to 999, not {seats}")
+    if seats < taken:
+        raise InvalidStateError(
+            f"flight {row.flight_id} has {taken} seats sold or held; it cannot shrink to {seats}",
+            hint="Release bookings first, or cancel the flight.",
+            details={"flightId": row.flight_id, "taken": taken, "requested": seats},
+        )
+    return {"total_seats": seats, "available_seats": seats - taken}
+
+
+def _hold_until_departure(tx: Transaction, flight_id: str, departure: datetime | None) -> None:
+    """A hold never outlives the departure, also when that moves forward; all legs of a booking lapse together."""
+    if departure is None:
+        return
+    holders = select(seat_reservations.c.booking_id).where(
+        seat_reservations.c.flight_id == flight_id, seat_reservations.c.deleted_at.is_(None)
+    )
+    booking_ids = list(tx.execute(holders).scalars())
+    if booking_ids:
+        tx.change(
+            sql_update(seat_reservations)
+            .where(
+                seat_reservations.c.booking_id.in_(booking_ids),
+                seat_reservations.c.deleted_at.is_(None),
+                seat_reservations.c.expires_at > departure,
+            )
+            .values(expires_at=departure)
+        )
+
+
+def preview_cancel(runtime: Runtime, flight_id: str) -> FlightChange:
+    """The bookings that a cancellation would end, and the money that would go back. Raises InvalidFlightError."""
+    flight_id = flight_id.strip().upper()
+
+    def work(tx: Transaction) -> FlightChange:
+        row = _require(tx.execute(_BY_ID, {"id": flight_id}).first(), flight_id)
+        affected = [found.booking_id for found in tx.execute(_OPEN_BOOKINGS, {"id": flight_id})]
+        return FlightChange(inventory.to_flight(row), False, tuple(affected), _paid(tx, affected))
+
+    return runtime.database.read(work)
+
+
+def _paid(tx: Transaction, booking_ids: Sequence[str]) -> Decimal:
+    if not booking_ids:
+        return Decimal(0)
+    rows = tx.execute(
+        select(payments.c.amount).where(
+            payments.c.booking_id.in_(booking_ids), payments.c.status == PaymentStatus.SUCCESS.value
+        )
+    )
+    return sum(rows.scalars(), Decimal(0))
+
+
+def cancel(runtime: Runtime, flight_id: str, *, reason: str | None) -> FlightChange:
+    """Cancel a flight, and end each of its bookings in a transaction of its own; the sweep finishes what is left.
+
+    Asked again, it ends what a killed cancellation left. Raises InvalidFlightError.
+    """
+    flight_id = flight_id.strip().upper()
+    why = f"flight {flight_id} was cancelled" + (f": {reason}" if reason else "")
+
+    def work(tx: Transaction) -> tuple[Flight, bool, int]:
+        version = schedule.raise_version(tx)
+        changed = tx.change(
+            sql_update(flights)
+            .where(flights.c.flight_id == flight_id, flights.c.status == FlightStatus.ACTIVE.value)
+            .values(status=FlightStatus.CANCELLED.value, seat_version=flights.c.seat_version + 1)
+        )
+        row = _require(tx.execute(_BY_ID, {"id": flight_id}).first(), flight_id)
+        return inventory.to_flight(row), changed == 1, version
+
+    _, changed, version = inventory.change_seats(runtime, [flight_id], work)
+    runtime.cache.publish_schedule_version(version)
+    affected: list[str] = [
+        row.booking_id for row in runtime.database.read(lambda tx: tx.execute(_OPEN_BOOKINGS, {"id": flight_id}).all())
+    ]
+    owed = runtime.database.read(lambda tx: _paid(tx, affected))
+    ended, failed = [], []
+    for booking_id in affected:
+        try:
+            if cancel_for_flight(runtime, booking_id, flight_id, reason=why, actor=runtime.actor):
+                ended.append(booking_id)
+        except FlightctlError as error:
+            failed.append(f"{booking_id}: {error.message}")
+    row = runtime.database.read(lambda tx: tx.execute(_BY_ID, {"id": flight_id}).one())
+    return FlightChange(inventory.to_flight(row), changed or bool(ended), tuple(ended), owed, tuple(failed))

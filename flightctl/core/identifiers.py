@@ -1,0 +1,49 @@
+"""Ids: record locators, payment and refund ids, and itinerary identifiers as users type them."""
+
+import secrets
+from typing import Final
+
+from flightctl.core.errors import InvalidFlightError, ValidationError
+from flightctl.core.model import FlightType
+
+LOCATOR_ALPHABET: Final = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
+"""A-Z and 2-9 without I, L and O, which are mistaken for 1 and 0."""
+_PAYMENT_ALPHABET: Final = LOCATOR_ALPHABET.lower()
+_IDENTIFIER_LENGTH: Final = 160
+MAX_LEGS: Final = 3
+
+
+def new_booking_id() -> str:
+    """Six characters: 31^6, about 887 million; the primary key finds the rare twin and a new one is drawn."""
+    return "".join(secrets.choice(LOCATOR_ALPHABET) for _ in range(6))
+
+
+def new_payment_id() -> str:
+    return "pay-" + "".join(secrets.choice(_PAYMENT_ALPHABET) for _ in range(16))
+
+
+def new_refund_id() -> str:
+    return "ref-" + "".join(secrets.choice(_PAYMENT_ALPHABET) for _ in range(16))
+
+
+def parse_identifier(text: str) -> tuple[FlightType, str, tuple[str, ...]]:
+    """Type, normal form and flight ids of an itinerary identifier. Ids are matched without regard to case.
+
+    Raises ValidationError for what cannot be an identifier, InvalidFlightError for a ``CF_…`` without 2 or 3 legs.
+    """
+    identifier = text.strip().upper()
+    if not identifier or len(identifier) > _IDENTIFIER_LENGTH:
+        raise ValidationError(
+            "the itinerary identifier is empty" if not identifier else "the itinerary identifier is too long",
+            hint="Take one from `flightctl search`, e.g. 6E203-20261201.",
+        )
+    if "_" not in identifier:
+        return FlightType.DIRECT, identifier, (identifier,)
+    prefix, *rest = identifier.split("_")
+    ends, flight_ids = rest[:2], tuple(rest[2:])
+    if prefix != "CF" or len(ends) != 2 or not 2 <= len(flight_ids) <= MAX_LEGS or "" in rest:
+        raise InvalidFlightError(
+            f"{identifier[:80]} is no itinerary: a computed one is CF_SRC_DST and two or three flight ids",
+            details={"flightIdentifier": identifier},
+        )
+    return FlightType.COMPUTED, identifier, flight_ids

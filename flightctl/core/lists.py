@@ -1,0 +1,162 @@
+"""Lists and single records for people: pages, newest first, read from the database."""
+
+from collections.abc import Callable
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Select, func, select
+
+from flightctl.core import inventory, money, records, schedule
+from flightctl.core.database import Transaction
+from flightctl.core.errors import ValidationError
+from flightctl.core.model import (
+    Booking,
+    BookingEvent,
+    BookingStatus,
+    FlightStatus,
+    Page,
+    Payment,
+    PaymentStatus,
+)
+from flightctl.core.network import airport
+from flightctl.core.runtime import Runtime
+from flightctl.core.schema import booking_events, booking_flights, bookings, flights, payments
+from flightctl.core.search import MAX_PAGE, resolve_day
+
+MAX_SIZE: Final = 1000
+S = TypeVar("S", bound=StrEnum)
+
+
+def parse_status(kind: type[S], text: str | None) -> S | None:
+    """A state by its name, in any case. Raises ValidationError."""
+    if text is None:
+        return None
+    try:
+        return kind(text.strip().upper())
+    except ValueError:
+        raise ValidationError(
+            f"--status {text[:40]!r} is not a state", hint=f"Take one of {', '.join(kind)}."
+        ) from None
+
+
+def _page(
+    runtime: Runtime, query: Select[Any], order: tuple[Any, ...], page: int, size: int, make: Callable[..., object]
+) -> Page:
+    if not 0 <= page <= MAX_PAGE:
+        raise ValidationError(f"--page counts from 0, not {page}")
+    if not 1 <= size <= MAX_SIZE:
+        raise ValidationError(f"--size goes from 1 to {MAX_SIZE}, not {size}")
+
+    def work(tx: Transaction) -> Page:
+        total = tx.execute(select(func.count()).select_from(query.subquery())).scalar_one()
+        rows = tx.execute(query.order_by(*order).limit(size).offset(page * size)).all()
+        return Page(tuple(make(tx, row) for row in rows), page, size, total)
+
+    return runtime.database.read(work)
+
+
+def list_bookings(
+    runtime: Runtime, *, user: str | None, status: str | None, flight: str | None, page: int, size: int
+) -> Page:
+    """Bookings, newest first. Raises ValidationError."""
+    query = select(bookings)
+    state = parse_status(BookingStatus, status)
+    if user is not None:
+        query = query.where(bookings.c.user_id == user.strip())
+    if state is not None:
+        query = query.where(bookings.c.status == state.value)
+    if flight is not None:
+        on_flight = select(booking_flights.c.booking_id).where(booking_flights.c.flight_id == flight.strip().upper())
+        query = query.where(bookings.c.booking_id.in_(on_flight))
+    order = (bookings.c.created_at.desc(), bookings.c.booking_id.desc())
+    return _page(runtime, query, order, page, size, records.to_booking)
+
+
+def list_flights(
+    runtime: Runtime,
+    *,
+    source: str | None,
+    destination: str | None,
+    date: str | None,
+    status: str | None,
+    page: int,
+    size: int,
+) -> Page:
+    """Flights, latest departure first. Raises ValidationError, UnknownAirportError."""
+    query = select(flights)
+    state = parse_status(FlightStatus, status)
+    origin = airport(source).iata if source is not None else None
+    if origin is not None:
+        query = query.where(flights.c.source == origin)
+    if destination is not None:
+        query = query.where(flights.c.destination == airport(destination).iata)
+    if date is not None:
+        day = resolve_day(date, lambda: runtime.database.read(schedule.database_now), origin, "--date")
+        query = query.where(flights.c.departure_date == day)
+    if state is not None:
+        query = query.where(flights.c.status == state.value)
+    order = (flights.c.departure_time.desc(), flights.c.flight_id.desc())
+    return _page(runtime, query, order, page, size, lambda _tx, row: inventory.to_flight(row))
+
+
+def list_payments(runtime: Runtime, *, status: str | None, page: int, size: int) -> Page:
+    """Payments, newest first. Raises ValidationError."""
+    query = select(payments)
+    state = parse_status(PaymentStatus, status)
+    if state is not None:
+        query = query.where(payments.c.status == state.value)
+    order = (payments.c.created_at.desc(), payments.c.payment_id.desc())
+    return _page(runtime, query, order, page, size, money.to_payment)
+
+
+def show_booking(runtime: Runtime, booking_id: str) -> Booking:
+    """Raises BookingNotFoundError."""
+    wanted = records.normal_booking_id(booking_id)
+    return runtime.database.read(lambda tx: records.load_booking(tx, wanted))
+
+
+def booking_history(runtime: Runtime, booking_id: str) -> tuple[BookingEvent, ...]:
+    """The booking's story, oldest event first. Raises BookingNotFoundError."""
+    wanted = records.normal_booking_id(booking_id)
+
+    def work(tx: Transaction) -> tuple[BookingEvent, ...]:
+        records.load_booking(tx, wanted)
+        rows = tx.execute(
+            select(booking_events)
+            .where(booking_events.c.booking_id == wanted)
+            .order_by(booking_events.c.at, booking_events.c.id)
+        )
+        return tuple(_event(row) for row in rows)
+
+    return runtime.database.read(work)
+
+
+def _event(row: Any) -> BookingEvent:
+    at: datetime = row.at
+    return BookingEvent(
+        booking_id=row.booking_id,
+        at=at,
+        actor=row.actor,
+        from_status=None if row.from_status is None else BookingStatus(row.from_status),
+        to_status=BookingStatus(row.to_status),
+        reason=row.reason,
+    )
+
+
+def show_payment(runtime: Runtime, payment_id: str) -> Payment:
+    """Raises PaymentNotFoundError."""
+    return runtime.database.read(lambda tx: money.to_payment(tx, money.require_payment(tx, payment_id.strip())))
+
+
+def busiest_pairs(runtime: Runtime, day: date, top: int) -> list[tuple[str, str]]:
+    """The ``top`` city pairs with the most direct seats on the local date."""
+    seats = func.sum(flights.c.total_seats)
+    query = (
+        select(flights.c.source, flights.c.destination)
+        .where(flights.c.departure_date == day, flights.c.status == FlightStatus.ACTIVE.value)
+        .group_by(flights.c.source, flights.c.destination)
+        .order_by(seats.desc(), flights.c.source, flights.c.destination)
+        .limit(top)
+    )
+    return runtime.database.read(lambda tx: [(row.source, row.destination) for row in tx.execute(query)])

@@ -1,0 +1,174 @@
+"""Rows of payments and refunds: guarded moves between states, and money that must go back."""
+
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from sqlalchemy import bindparam, func, insert, select, update
+
+from flightctl.core.database import Conflict, Transaction
+from flightctl.core.errors import PaymentNotFoundError, ValidationError
+from flightctl.core.identifiers import new_refund_id
+from flightctl.core.model import (
+    PAYMENT_TRANSITIONS,
+    CallbackStatus,
+    Payment,
+    PaymentSource,
+    PaymentStatus,
+    RefundStatus,
+)
+from flightctl.core.schema import payments, refunds, utc_now
+
+MAX_AMOUNT: Final = Decimal("9999999999.99")
+
+_PAYMENT: Final = select(payments).where(payments.c.payment_id == bindparam("id"))
+_OF_BOOKING: Final = (
+    select(payments)
+    .where(payments.c.booking_id == bindparam("booking"))
+    .order_by(payments.c.created_at.desc(), payments.c.payment_id.desc())
+)
+_MOVE: Final = (
+    update(payments)
+    .where(payments.c.payment_id == bindparam("id"), payments.c.status == bindparam("old"))
+    .values(
+        status=bindparam("new"),
+        source=bindparam("new_source"),
+        message=func.coalesce(bindparam("text"), payments.c.message),
+        updated_at=utc_now(),
+        claimed_until=None,
+    )
+)
+_REFUNDED: Final = select(func.coalesce(func.sum(refunds.c.amount), 0)).where(refunds.c.payment_id == bindparam("id"))
+_REFUND_OF: Final = (
+    select(refunds.c.refund_id)
+    .where(refunds.c.payment_id == bindparam("id"))
+    .order_by(refunds.c.created_at.desc())
+    .limit(1)
+)
+
+
+def parse_amount(text: str, what: str) -> Decimal:
+    """An exact, not negative amount with at most two decimals. Raises ValidationError."""
+    try:
+        amount = Decimal(text.strip())
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0 or amount > MAX_AMOUNT or amount != amount.quantize(Decimal("0.01")):
+        raise ValidationError(f"{what} {text[:40]!r} is not an amount", hint="Write it as 5400 or 5400.00.")
+    return amount.quantize(Decimal("0.01"))
+
+
+def to_payment(tx: Transaction, row: Any) -> Payment:
+    return Payment(
+        payment_id=row.payment_id,
+        booking_id=row.booking_id,
+        amount=row.amount,
+        status=PaymentStatus(row.status),
+        source=PaymentSource(row.source),
+        message=row.message,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        refund_id=tx.execute(_REFUND_OF, {"id": row.payment_id}).scalar(),
+    )
+
+
+def payment_row(tx: Transaction, payment_id: str) -> Any:
+    """The row, or None. A payment's state is stable while its booking is locked."""
+    return tx.execute(_PAYMENT, {"id": payment_id}).first()
+
+
+def require_payment(tx: Transaction, payment_id: str) -> Any:
+    """Raises PaymentNotFoundError."""
+    row = payment_row(tx, payment_id)
+    if row is None:
+        raise PaymentNotFoundError(f"there is no payment {payment_id[:64]!r}", details={"paymentId": payment_id[:64]})
+    return row
+
+
+def payments_of(tx: Transaction, booking_id: str) -> list[Any]:
+    """Rows of the booking's payments, latest first."""
+    return list(tx.execute(_OF_BOOKING, {"booking": booking_id}).all())
+
+
+def move_payment(
+    tx: Transaction, row: Any, new: PaymentStatus, *, source: PaymentSource | None = None, message: str | None = None
+) -> None:
+    """Guarded change of a payment's status. Raises Conflict when it is no longer in the state that was read."""
+    old = PaymentStatus(row.status)
+    if new not in PAYMENT_TRANSITIONS[old]:
+        raise AssertionError(f"{old} -> {new} is no transition of a payment")
+    parameters = {
+        "id": row.payment_id,
+        "old": old.value,
+        "new": new.value,
+        "new_source": row.source if source is None else source.value,
+        "text": message,
+    }
+    if tx.change(_MOVE, parameters) != 1:
+        raise Conflict
+
+
+def add_payment(
+    tx: Transaction,
+    payment_id: str,
+    booking_id: str,
+    amount: Decimal,
+    *,
+    status: PaymentStatus,
+    source: PaymentSource,
+    outcome: str | None = None,
+    message: str | None = None,
+) -> Any:
+    """Record a payment and return its row."""
+    tx.execute(
+        insert(payments).values(
+            payment_id=payment_id,
+            booking_id=booking_id,
+            amount=amount,
+            status=status.value,
+            source=source.value,
+            outcome=outcome,
+            message=message,
+            created_at=utc_now(),
+            updated_at=utc_now(),
+        )
+    )
+    return require_payment(tx, payment_id)
+
+
+def owe_back(tx: Transaction, row: Any, *, message: str, source: PaymentSource | None = None) -> Decimal:
+    """Make the payment REFUND_DUE and owe all of it that was not refunded before; returns the amount now owed."""
+    move_payment(tx, row, PaymentStatus.REFUND_DUE, message=message, source=source)
+    left: Decimal = row.amount - Decimal(tx.execute(_REFUNDED, {"id": row.payment_id}).scalar() or 0)
+    tx.execute(
+        insert(refunds).values(
+            refund_id=new_refund_id(),
+            payment_id=row.payment_id,
+            amount=left,
+            status=RefundStatus.DUE.value,
+            created_at=utc_now(),
+            updated_at=utc_now(),
+        )
+    )
+    return left
+
+
+def set_outcome(tx: Transaction, row: Any, outcome: CallbackStatus) -> None:
+    """Store what the gateway said of the payment; its first answer stays."""
+    tx.change(
+        update(payments)
+        .where(payments.c.payment_id == row.payment_id, payments.c.outcome.is_(None))
+        .values(outcome=outcome.value)
+    )
+
+
+def store_answer(tx: Transaction, payment_id: str, outcome: CallbackStatus) -> None:
+    """Store the gateway's answer of a payment that is still PROCESSING, before the booking learns of it."""
+    tx.change(
+        update(payments)
+        .where(
+            payments.c.payment_id == payment_id,
+            payments.c.status == PaymentStatus.PROCESSING.value,
+            payments.c.outcome.is_(None),
+        )
+        .values(outcome=outcome.value)
+    )

@@ -1,0 +1,234 @@
+"""Expiring what has lapsed: whole bookings, in batches, each batch one transaction that checks everything again.
+
+Any number of sweepers may run, be killed at any point, or race with confirm and release: what a batch read outside its
+transaction is only a list of candidates; the booking's row lock and state decide.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import bindparam, literal, select, tuple_, update
+
+from flightctl.core import inventory, records
+from flightctl.core.cancellation import cancel_booking
+from flightctl.core.database import Operation, Transaction
+from flightctl.core.errors import (
+    DatabaseUnavailableError,
+    FlightctlError,
+    OutcomeUnknownError,
+    SchemaMismatchError,
+    ValidationError,
+)
+from flightctl.core.model import BookingStatus, FlightStatus, HoldOutcome, SweepResult
+from flightctl.core.runtime import Runtime
+from flightctl.core.schema import booking_flights, bookings, flights, seat_reservations, utc_now
+
+SWEEPER: Final = "sweeper"
+REASON: Final = "the hold expired"
+MAX_BATCH: Final = 10_000
+
+_LAPSE_COLUMNS: Final = (seat_reservations.c.expires_at, seat_reservations.c.id)
+_LAPSE: Final = tuple_(*_LAPSE_COLUMNS)
+_CANDIDATES: Final = (
+    select(seat_reservations.c.booking_id, seat_reservations.c.expires_at, seat_reservations.c.id)
+    .where(
+        seat_reservations.c.deleted_at.is_(None),
+        seat_reservations.c.expires_at <= bindparam("cutoff", type_=seat_reservations.c.expires_at.type),
+    )
+    .order_by(seat_reservations.c.expires_at, seat_reservations.c.id)
+)
+_FLIGHTS: Final = (
+    select(booking_flights.c.flight_id)
+    .where(booking_flights.c.booking_id.in_(bindparam("booking_ids", expanding=True)))
+    .distinct()
+)
+_LOCK: Final = (
+    select(bookings.c.booking_id, bookings.c.status)
+    .where(bookings.c.booking_id.in_(bindparam("booking_ids", expanding=True)))
+    .order_by(bookings.c.booking_id)
+    .with_for_update()
+)
+_EXPIRE: Final = (
+    update(bookings)
+    .where(
+        bookings.c.booking_id.in_(bindparam("booking_ids", expanding=True)),
+        bookings.c.status == BookingStatus.PENDING.value,
+    )
+    .values(status=BookingStatus.EXPIRED.value, updated_at=utc_now(), failure_reason=REASON)
+)
+_LEFT_BY_CANCEL: Final = (
+    select(bookings.c.booking_id, flights.c.flight_id)
+    .join(booking_flights, booking_flights.c.booking_id == bookings.c.booking_id)
+    .join(flights, flights.c.flight_id == booking_flights.c.flight_id)
+    .where(
+        flights.c.status == FlightStatus.CANCELLED.value,
+        bookings.c.status.in_((BookingStatus.PENDING.value, BookingStatus.CONFIRMED.value)),
+    )
+    .order_by(bookings.c.booking_id)
+)
+_NOW: Final = select(utc_now())
+
+
+@dataclass(slots=True)
+class _Tally:
+    bookings: int = 0
+    reservations: int = 0
+    seats: int = 0
+    flights: set[str] = field(default_factory=set)
+    skipped: list[str] = field(default_factory=list)
+
+    def add(self, other: "_Tally") -> None:
+        self.bookings += other.bookings
+        self.reservations += other.reservations
+        self.seats += other.seats
+        self.flights |= other.flights
+        self.skipped += other.skipped
+
+
+def sweep(
+    runtime: Runtime,
+    *,
+    batch_size: int | None = None,
+    dry_run: bool = False,
+    stopping: Callable[[], bool] = lambda: False,
+) -> SweepResult:
+    """Expire every booking whose hold had lapsed when the sweep began, and finish what a killed flight cancel left.
+
+    ``batch_size`` is bookings per transaction; ``stopping`` ends the sweep between batches. A booking that cannot be
+    swept is named in ``skipped``. Raises ValidationError and what ``Database.run`` raises.
+    """
+    size = runtime.settings["sweep.batch_size"] if batch_size is None else batch_size
+    if not 1 <= size <= MAX_BATCH:
+        raise ValidationError(f"--batch-size goes from 1 to {MAX_BATCH}, not {size}")
+    started = time.monotonic()
+    cutoff = runtime.database.read(_clock)
+    if dry_run:
+        tally = runtime.database.read(lambda tx: _count_lapsed(tx, cutoff))
+    else:
+        tally = _sweep_lapsed(runtime, cutoff, size, stopping)
+        tally.add(_finish_cancels(runtime, stopping))
+    return SweepResult(
+        expired_bookings=tally.bookings,
+        expired_reservations=tally.reservations,
+        seats_released=tally.seats,
+        flights=len(tally.flights),
+        took_ms=round((time.monotonic() - started) * 1000),
+        skipped=tuple(tally.skipped),
+    )
+
+
+def _clock(tx: Transaction) -> datetime:
+    now: datetime = tx.execute(_NOW).scalar_one()
+    return now
+
+
+def _sweep_lapsed(runtime: Runtime, cutoff: datetime, size: int, stopping: Callable[[], bool]) -> _Tally:
+    total = _Tally()
+    after: tuple[datetime, int] | None = None
+    while not stopping():
+        page = _lapsed(runtime, cutoff, after, size)
+        if not page:
+            break
+        after = (page[-1].expires_at, page[-1].id)
+        total.add(_expire_batch(runtime, sorted({row.booking_id for row in page})))
+    return total
+
+
+def _lapsed(runtime: Runtime, cutoff: datetime, after: tuple[datetime, int] | None, size: int) -> list[Any]:
+    """The next ``size`` lapsed reservations behind ``after``: what cannot be swept is passed, not met again."""
+    query = _CANDIDATES.limit(size)
+    if after is not None:
+        query = query.where(tuple_(*(literal(v, c.type) for v, c in zip(after, _LAPSE_COLUMNS, strict=True))) < _LAPSE)
+    return runtime.database.read(lambda tx: list(tx.execute(query, {"cutoff": cutoff}).all()))
+
+
+def _expire_batch(runtime: Runtime, booking_ids: Sequence[str]) -> _Tally:
+    """Expire a batch; when it fails as a whole, each booking by itself, so that one bad booking stops no other."""
+    flight_ids = runtime.database.read(
+        lambda tx: tx.execute(_FLIGHTS, {"booking_ids": list(booking_ids)}).scalars().all()
+    )
+    try:
+        return inventory.change_seats(runtime, sorted(flight_ids), lambda tx: _expire(tx, booking_ids), Operation())
+    except (DatabaseUnavailableError, SchemaMismatchError, OutcomeUnknownError):
+        raise
+    except FlightctlError as error:
+        if len(booking_ids) == 1:
+            return _Tally(skipped=[f"{booking_ids[0]}: {error.message}"])
+    total = _Tally()
+    for booking_id in booking_ids:
+        total.add(_expire_batch(runtime, [booking_id]))
+    return total
+
+
+def _expire(tx: Transaction, booking_ids: Sequence[str]) -> _Tally:
+    """The transaction: lock, test again that each booking is PENDING and lapsed, end everything that belongs to it."""
+    status = {row.booking_id: row.status for row in tx.execute(_LOCK, {"booking_ids": list(booking_ids)})}
+    holds = inventory.open_holds(tx, booking_ids)
+    lapsed = {hold.booking_id for hold in holds if hold.lapsed}
+    ending = sorted(booking for booking in lapsed if status.get(booking) == BookingStatus.PENDING.value)
+    skipped = [
+        f"{booking}: it has an open hold although it is {status.get(booking, 'missing')}"
+        for booking in sorted(lapsed.difference(ending))
+    ]
+    if not ending:
+        return _Tally(skipped=skipped)
+    freed: Counter[str] = Counter()
+    holds = [hold for hold in holds if hold.booking_id in set(ending)]
+    for hold in holds:
+        freed[hold.flight_id] += hold.seats
+    tx.change(_EXPIRE, {"booking_ids": ending})
+    inventory.end_holds(tx, ending, HoldOutcome.EXPIRED)
+    records.cancel_requested(tx, ending)
+    changes = [(booking_id, BookingStatus.PENDING, BookingStatus.EXPIRED) for booking_id in ending]
+    records.add_events(tx, changes, actor=SWEEPER, reason=REASON)
+    inventory.give_back(tx, freed)
+    return _Tally(len(ending), len(holds), sum(freed.values()), set(freed), skipped)
+
+
+def _count_lapsed(tx: Transaction, cutoff: datetime) -> _Tally:
+    pending = (
+        _CANDIDATES.join(bookings, bookings.c.booking_id == seat_reservations.c.booking_id)
+        .where(bookings.c.status == BookingStatus.PENDING.value)
+        .add_columns(seat_reservations.c.seats, seat_reservations.c.flight_id)
+    )
+    rows = tx.execute(pending, {"cutoff": cutoff}).all()
+    return _Tally(
+        len({row.booking_id for row in rows}),
+        len(rows),
+        sum(row.seats for row in rows),
+        {row.flight_id for row in rows},
+    )
+
+
+def _finish_cancels(runtime: Runtime, stopping: Callable[[], bool]) -> _Tally:
+    """End bookings of cancelled flights that the command which cancelled them did not live to end."""
+    rows: list[Any] = runtime.database.read(lambda tx: list(tx.execute(_LEFT_BY_CANCEL).all()))
+    tally = _Tally()
+    for booking_id, flight_id in {row.booking_id: row.flight_id for row in rows}.items():
+        if stopping():
+            break
+        try:
+            cancel_for_flight(runtime, booking_id, flight_id, reason=f"flight {flight_id} was cancelled", actor=SWEEPER)
+        except (DatabaseUnavailableError, SchemaMismatchError, OutcomeUnknownError):
+            raise
+        except FlightctlError as error:
+            tally.skipped.append(f"{booking_id}: {error.message}")
+    return tally
+
+
+def cancel_for_flight(runtime: Runtime, booking_id: str, flight_id: str, *, reason: str, actor: str) -> bool:
+    """End one booking of a cancelled flight, in a transaction of its own; False when it had ended before."""
+
+    def work(tx: Transaction) -> bool:
+        booking = records.lock_booking(tx, booking_id)
+        if booking.status not in {BookingStatus.PENDING, BookingStatus.CONFIRMED}:
+            return False
+        cancel_booking(tx, booking, actor=actor, reason=reason)
+        return True
+
+    flight_ids = runtime.database.read(lambda tx: records.flight_ids_of(tx, booking_id))
+    return inventory.change_seats(runtime, sorted({*flight_ids, flight_id}), work, Operation())
