@@ -1,0 +1,126 @@
+"""The program: its commands by name, and every exception's way to an exit status, once for all commands."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Final
+
+import typer
+from typer.main import get_group as build_group
+
+from flightctl import __version__
+from flightctl.cli import CONTEXT, LazyGroup
+from flightctl.core.errors import FlightctlError
+from flightctl.errors_shown import as_flightctl_error, as_json, as_text, mask, say, wants_json, write_stderr
+from flightctl.session import Session
+
+RED: Final = "1;31"
+
+
+class Root(LazyGroup):
+    table: ClassVar = {
+        "search": "Find itineraries from one airport to another on a date.",
+        "book": "Hold the seats of an itinerary and request its payment.",
+        "confirm": "Confirm a booking as paid at the counter.",
+        "release": "Give a booking's seats back and cancel it.",
+        "bookings": "Show, list and trace bookings.",
+        "flights": "Show, list, add, change and cancel flights.",
+        "payments": "Show, list, process and refund payments.",
+        "routes": "Fill the cache of routes.",
+        "seed": "Load a network and its flights.",
+        "sweep": "End every hold that has lapsed.",
+        "daemon": "Run the sweep and the payment processor until stopped.",
+        "audit": "Check that every seat, hold and payment adds up.",
+        "doctor": "Check configuration, database, Redis and the sweep.",
+        "db": "Migrate the database.",
+        "config": "Show the settings in force.",
+    }
+
+
+app = typer.Typer(
+    name="flightctl", cls=Root, context_settings=CONTEXT, add_completion=False, rich_markup_mode=None
+)  # fmt: skip
+
+
+def _print_version(ctx: typer.Context, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        typer.echo(f"flightctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Examples:
+      flightctl seed
+      flightctl search DEL BLR --date tomorrow
+      flightctl book 6E203-20261201 --user asha --seats 2
+      flightctl COMMAND --help
+
+    Operations and booking tool for a flight seat inventory. Works on an embedded database until
+    FLIGHTCTL_DATABASE_URL names a server.
+
+    Exit codes:
+      0 done, 1 defect, 2 wrong input, 3 not found, 4 protected environment, 5 no seats, 6 wrong state,
+      7 database or service down, 8 waited too long, 9 something does not add up, 10 key of another
+      request, 11 payment declined, 130 interrupted
+    """
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command line; the exit status. Nothing but the interpreter's own death gets past it."""
+    session = Session()
+    try:
+        return _dispatch(list(argv), session)
+    except typer.Exit as leaving:
+        return leaving.exit_code
+    except BrokenPipeError:  # help into `head`; rendered data deals with it where it is written
+        _abandon_stdout()
+        return 0
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the one place where nothing may escape
+        return _fail(error, argv, session)
+    finally:
+        _close(session)
+
+
+def _dispatch(argv: list[str], session: Session) -> int:
+    if not argv:
+        argv = ["--help"]
+    group = build_group(app)
+    with group.make_context("flightctl", argv, obj=session) as context:
+        group.invoke(context)
+    return 0
+
+
+def _fail(error: BaseException, argv: Sequence[str], session: Session) -> int:
+    if os.environ.get("FLIGHTCTL_DEBUG") == "1":
+        import traceback
+
+        write_stderr(mask("".join(traceback.format_exception(error))))
+    shown = as_flightctl_error(error)
+    shown.details = {**session.error_details, **shown.details}
+    if shown.result is not None and session.started:
+        try:
+            session.show(shown.result)
+        except FlightctlError as unprintable:
+            write_stderr(as_text(unprintable))
+    if session.format == "json" if session.started else wants_json(argv, os.environ.get("FLIGHTCTL_OUTPUT")):
+        write_stderr(as_json(shown))
+    else:
+        say("error", as_text(shown), color=session.color, ansi=RED)
+    return shown.exit_status
+
+
+def _close(session: Session) -> None:
+    try:
+        session.close()
+    except Exception as error:  # noqa: BLE001  the command is over; its own outcome stands
+        session.warn(f"closing connections: {type(error).__name__}")
+
+
+def _abandon_stdout() -> None:
+    """Nobody reads it any more; without this the interpreter complains while flushing it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

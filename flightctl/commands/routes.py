@@ -1,0 +1,40 @@
+"""``flightctl routes``."""
+
+from typing import Annotated
+
+import typer
+
+from flightctl.cli import command, group_app, session_of
+from flightctl.core import search
+
+app = group_app(
+    "routes",
+    """Examples:
+      flightctl routes precompute
+      flightctl routes precompute --date tomorrow --days 7 --top 50
+
+    Fill the cache of routes.
+    """,
+)
+
+
+@command(app, "precompute")
+def precompute(
+    ctx: typer.Context,
+    date: Annotated[str, typer.Option(metavar="D", help="First day: YYYY-MM-DD, today, tomorrow or +3d.")] = "today",
+    days: Annotated[int, typer.Option(metavar="N", help="How many days.")] = 1,
+    top: Annotated[int, typer.Option(metavar="N", help="How many pairs of airports, the busiest first.")] = 100,
+) -> None:
+    """Examples:
+      flightctl routes precompute
+      flightctl routes precompute --date 2026-12-01 --days 3 --top 20 -o json
+
+    Compute the routes of the busiest pairs of airports into the cache.
+
+    Searches for them are then answered from Redis until the schedule changes or an hour is over.
+
+    Exit codes:
+      0 done, 2 wrong option, 7 database down, or Redis down or not configured
+    """
+    session = session_of(ctx)
+    session.show(search.precompute(session.runtime, date=date, days=days, top=top))

@@ -1,0 +1,194 @@
+"""One run of one command: the options given, the runtime made from them, and the ways to speak to the user."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from flightctl.core.errors import ConfigError, ValidationError
+from flightctl.errors_shown import one_line, say
+
+if TYPE_CHECKING:
+    from flightctl.core.model import Page
+    from flightctl.core.runtime import Runtime
+    from flightctl.core.settings import Settings
+    from flightctl.render import Output
+    from flightctl.views.base import View
+
+FORMATS: Final = ("table", "json", "csv")
+MAX_ACTOR: Final = 64
+"""Characters, as the column ``booking_events.actor`` has them."""
+YELLOW: Final = "33"
+
+
+class Session:
+    """``output`` to ``actor`` are the options of every command; None or False where not given."""
+
+    def __init__(self) -> None:
+        self.output: str | None = None
+        self.quiet = False
+        self.no_color = False
+        self.config: str | None = None
+        self.actor: str | None = None
+        self.started = False
+        self.error_details: dict[str, Any] = {}
+        """What every error of this command says in its details."""
+        self._warned: set[str] = set()
+
+    def start(self) -> None:
+        """The command line parsed; fail now, before anything is done, if its result could not be printed."""
+        _ = self.format
+        self.started = True
+
+    @property
+    def format(self) -> str:
+        if self.output is not None:
+            return self.output
+        value = (os.environ.get("FLIGHTCTL_OUTPUT") or "table").strip().lower()
+        if value not in FORMATS:
+            raise ConfigError(
+                f"FLIGHTCTL_OUTPUT: {one_line(value, 40)!r} is not one of {', '.join(FORMATS)}",
+                hint="Set it to one of these, or unset it.",
+            )
+        return value
+
+    @property
+    def color(self) -> bool:
+        return not self.no_color and not os.environ.get("NO_COLOR")
+
+    @cached_property
+    def settings(self) -> "Settings":
+        from flightctl.core.settings import load_settings
+
+        return load_settings(self.config)
+
+    @cached_property
+    def runtime(self) -> "Runtime":
+        from flightctl.core.runtime import Runtime
+
+        return Runtime(self.settings, actor=self.who, warn=self.warn)
+
+    @property
+    def who(self) -> str:
+        """The actor of events. Raises ValidationError for a name that no event can carry."""
+        name = self.actor if self.actor is not None else os.environ.get("FLIGHTCTL_ACTOR")
+        if name is None or (self.actor is None and not name.strip()):
+            return _system_user()
+        name = name.strip()
+        if not name or len(name) > MAX_ACTOR or not name.isprintable():
+            raise ValidationError(
+                f"actor {one_line(name, 40)!r} is not a name", hint=f"1 to {MAX_ACTOR} printable characters."
+            )
+        return name
+
+    def close(self) -> None:
+        runtime = self.__dict__.pop("runtime", None)
+        if runtime is not None:
+            runtime.close()
+
+    # --- data, to stdout
+
+    @property
+    def _output(self) -> "Output":
+        from flightctl.render import Output
+
+        return Output(self.format, quiet=self.quiet, color=self.color)
+
+    def show(self, record: Any) -> None:
+        """Print one record; its type tells the view."""
+        from flightctl.views import view_of
+
+        self.show_as(view_of(record), record)
+
+    def show_rows(self, view: "View", records: Sequence[Any], document: Mapping[str, Any]) -> None:
+        """Print records of one kind; ``document`` is the JSON they are part of."""
+        from flightctl.render import print_rows
+
+        print_rows(self._output, view, records, document)
+
+    def show_as(self, view: "View", record: Any) -> None:
+        """Print one record by a view of the caller's choice."""
+        from flightctl.render import print_record
+
+        print_record(self._output, view, record)
+
+    def show_all(self, view: "View", records: Sequence[Any]) -> None:
+        """Print a list that has one page."""
+        from flightctl.core.model import Page
+
+        self.show_page(view, Page(tuple(records), 0, len(records), len(records)))
+
+    def show_page(self, view: "View", page: "Page") -> None:
+        content = [view.fields(record) for record in page.content]
+        document = {"content": content, "page": page.page, "size": page.size, "totalElements": page.total_elements}
+        self.show_rows(view, page.content, document)
+        self.show_position(len(content), page.page, page.size, page.total_elements)
+
+    def show_position(self, shown: int, page: int, size: int, total: int) -> None:
+        """Tell a person which part of a list this is; programs read it in the JSON."""
+        if not self.for_people:
+            return
+        if total == 0:
+            self.note("Nothing found.")
+        elif shown == 0:
+            self.note(f"{total} in all; the last page is --page {(total - 1) // size}.")
+        elif shown < total:
+            first = page * size + 1
+            more = f"; next: --page {page + 1}" if first + shown - 1 < total else ""
+            self.note(f"{first}–{first + shown - 1} of {total}{more}")
+
+    # --- everything else, to stderr
+
+    @property
+    def for_people(self) -> bool:
+        """Whether somebody reads the table on a terminal."""
+        return self.format == "table" and not self.quiet and _is_terminal(sys.stdout)
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a question would reach somebody who can answer it."""
+        return _is_terminal(sys.stdin) and _is_terminal(sys.stderr)
+
+    def warn(self, message: str) -> None:
+        """One line on stderr, each text once."""
+        text = one_line(message)
+        if text not in self._warned:
+            self._warned.add(text)
+            say("warning", text, color=self.color, ansi=YELLOW)
+
+    def note(self, text: str) -> None:
+        """A remark on stderr for people; nothing where a program reads."""
+        if self.format == "table" and not self.quiet:
+            from flightctl.errors_shown import write_stderr
+
+            write_stderr(one_line(text))
+
+    def confirm(self, question: str) -> None:
+        """Ask on stderr. Raises typer.Abort unless the answer is yes."""
+        typer.confirm(one_line(question), err=True, abort=True)
+
+    def require_yes(self, question: str, *, doing: str) -> None:
+        """For what cannot be undone. Raises ValidationError where nobody can be asked, typer.Abort for a no."""
+        if not self.interactive:
+            raise ValidationError(doing, hint="Pass --yes to do it.")
+        self.confirm(question)
+
+
+def _is_terminal(stream: Any) -> bool:
+    try:
+        return stream is not None and bool(stream.isatty())
+    except ValueError:  # closed
+        return False
+
+
+def _system_user() -> str:
+    from getpass import getuser
+
+    try:
+        name = getuser()
+    except (KeyError, OSError, ImportError):  # a container's uid without a passwd entry
+        name = f"uid {os.getuid()}"
+    return "".join(char for char in name if char.isprintable())[:MAX_ACTOR] or "unknown"

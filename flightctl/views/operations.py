@@ -1,0 +1,101 @@
+"""What operators' commands report: sweep, seed, routes, audit, doctor, database and settings."""
+
+from typing import Any, Final
+
+from flightctl.core import model
+from flightctl.views.base import Cell, Fields, View, printable, text_of
+
+
+def _swept(record: model.SweepResult) -> Fields:
+    return {
+        "expiredBookings": record.expired_bookings,
+        "expiredReservations": record.expired_reservations,
+        "seatsReleased": record.seats_released,
+        "flights": record.flights,
+        "tookMs": record.took_ms,
+    }
+
+
+SWEPT: Final = View(_swept, ("expiredBookings", "expiredReservations", "seatsReleased", "flights", "tookMs"))
+
+
+def _seeded(record: model.SeedResult) -> Fields:
+    return {
+        "flights": record.flights,
+        "added": record.added,
+        "airports": record.airports,
+        "from": record.first_day.isoformat(),
+        "to": record.last_day.isoformat(),
+        "skipped": len(record.rejected),
+    }
+
+
+SEEDED: Final = View(_seeded, ("flights", "added", "airports", "from", "to", "skipped"))
+
+
+def _precomputed(record: model.PrecomputeResult) -> Fields:
+    return {"routes": record.routes, "days": record.days, "tookMs": record.took_ms}
+
+
+PRECOMPUTED: Final = View(_precomputed, ("routes", "days", "tookMs"))
+
+
+def _violation(record: model.Violation) -> Fields:
+    return {
+        "kind": record.kind,
+        "flightId": record.flight_id,
+        "bookingId": record.booking_id,
+        "detail": record.detail,
+    }
+
+
+VIOLATION: Final = View(
+    _violation,
+    ("kind", "flightId", "bookingId", "detail"),
+    cells=(
+        text_of("kind"),
+        text_of("flightId", "flight"),
+        text_of("bookingId", "booking"),
+        text_of("detail", wide=True),
+    ),
+    id_keys=("bookingId", "flightId"),
+)
+
+
+def audit_document(result: model.AuditResult) -> dict[str, Any]:
+    return {
+        "flightsChecked": result.flights_checked,
+        "bookingsChecked": result.bookings_checked,
+        "violations": [_violation(violation) for violation in result.violations],
+        "repaired": list(result.repaired),
+    }
+
+
+def _check(record: model.DoctorCheck) -> Fields:
+    return {"name": record.name, "state": record.state, "detail": record.detail, "hint": record.hint}
+
+
+CHECK: Final = View(
+    _check,
+    ("name", "state", "detail", "hint"),
+    cells=(
+        text_of("name", "check"),
+        text_of("state"),
+        Cell("detail", lambda fields: printable(" ".join(filter(None, (fields["detail"], fields["hint"])))), wide=True),
+    ),
+    id_keys=("name",),
+)
+
+
+def doctor_document(checks: tuple[model.DoctorCheck, ...]) -> dict[str, Any]:
+    return {"healthy": all(check.state != "failed" for check in checks), "checks": [_check(check) for check in checks]}
+
+
+# The two that no model record stands behind take their fields as they are.
+SETTING: Final = View(
+    dict,
+    ("key", "value", "source", "variable"),
+    cells=(text_of("key", "setting"), text_of("value"), text_of("source"), text_of("variable")),
+    id_keys=("key",),
+)
+REVISION: Final = View(dict, ("revision", "head", "upToDate"), id_keys=("revision",))
