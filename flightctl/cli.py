@@ -12,7 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command as build_command
 from typer.main import get_group as build_group
 
-from flightctl.core.errors import ValidationError
+from flightctl.core.errors import UsageError, ValidationError
 from flightctl.errors_shown import one_line, unknown_command
 from flightctl.session import FORMATS, Session
 
@@ -152,6 +152,12 @@ class Group(_Helpful, TyperGroup):
         with formatter.section("Commands"):
             formatter.write_dl(list(self.lines(ctx)))
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            typer.echo(ctx.get_help() + "\n", err=True)
+            raise UsageError("missing command", hint="The above tells which there are.")
+        return super().parse_args(ctx, args)
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             raise unknown_command(args[0], self.list_commands(ctx), ctx.command_path)
@@ -186,9 +192,7 @@ def command_app() -> typer.Typer:
 
 def group_app(name: str, help_text: str) -> typer.Typer:
     """For a module that is a group; ``help_text`` begins with its examples."""
-    return typer.Typer(
-        name=name, cls=Group, help=help_text, no_args_is_help=True, add_completion=False, rich_markup_mode=None
-    )
+    return typer.Typer(name=name, cls=Group, help=help_text, add_completion=False, rich_markup_mode=None)
 
 
 def command(app: typer.Typer, name: str, cls: type[Command] = Command) -> Callable[[Function], Function]:

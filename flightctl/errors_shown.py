@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from shlex import quote
 from typing import Any, Final
 
 import typer
@@ -58,6 +59,8 @@ def _from_typer(error: TyperException) -> FlightctlError:
     possible = getattr(error, "possibilities", None)
     if possible:
         message, hint = error.message, f"Did you mean {' or '.join(sorted(possible))}?"
+    if "valid integer" in message:
+        message = f"{error.param.opts[0]} takes a whole number"  # type: ignore[attr-defined]
     message = " ".join(message.split()).removesuffix(".")  # typer lists choices on lines of their own
     message = message[:1].lower() + message[1:]
     # Typer's MissingParameter is a BadParameter too, and its name is private.
@@ -109,11 +112,14 @@ def _cleaned(value: Any) -> Any:
 
 
 def as_text(error: FlightctlError) -> str:
-    """``message. hint`` on one line."""
+    """``message. hint`` on one line, and the key of a booking that is to be tried again."""
     message = one_line(error.message)
     if message and message[-1] not in ".?!…":
         message += "."
-    return f"{message} {one_line(error.hint)}".rstrip()
+    key = error.details.get("idempotencyKey")
+    retry = error.retryable or isinstance(error, InterruptedByUserError)
+    again = f"The key was: --idempotency-key {quote(one_line(key))}" if key and retry else ""
+    return " ".join(part for part in (message, one_line(error.hint), again) if part)
 
 
 def say(label: str, text: str, *, color: bool, ansi: str) -> None:

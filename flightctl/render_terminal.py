@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from flightctl.views.base import Cell, Fields, View, human, printable, words
 
@@ -85,7 +85,7 @@ def _text(text: str, style: str = "") -> Any:
     """Never markup: values come from users."""
     from rich.text import Text
 
-    return Text(text, style=style, no_wrap=True, overflow="ignore")
+    return Text(text, style=style, no_wrap=True)
 
 
 def _width() -> int:
@@ -101,7 +101,8 @@ def _width() -> int:
 def _console(width: int, *, color: bool) -> "Console":
     from rich.console import Console
 
-    return Console(width=width, no_color=not color, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    system: Literal["auto"] | None = "auto" if color else None  # without colours, no bold either: plain text
+    return Console(width=width, color_system=system, highlight=False, markup=False, emoji=False)
 
 
 def _natural_width(table: "Table") -> int:

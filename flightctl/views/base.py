@@ -84,7 +84,7 @@ def words(key: str) -> str:
 
 
 def human(key: str, value: Any) -> str:
-    if value is None:
+    if value is None or value == "":
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -106,6 +106,10 @@ def clock_time(iso: str | None) -> str:
     if iso.endswith("Z"):
         return f"{at:%Y-%m-%d %H:%M:%S}Z"
     return f"{at:%Y-%m-%d %H:%M} {iso[-6:]}"
+
+
+def clock(iso: str) -> str:
+    return f"{datetime.fromisoformat(iso):%H:%M}"
 
 
 def day_and_time(iso: str) -> str:

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from flightctl.core import model
-from flightctl.views.base import Cell, Fields, View, arrival, day_and_time, duration, local, money, text_of
+from flightctl.views.base import Cell, Fields, View, arrival, clock, day_and_time, duration, local, money, text_of
 
 
 def _leg(record: model.ItineraryLeg) -> dict[str, Any]:
@@ -54,7 +54,7 @@ ITINERARY: Final = View(
     ),
     cells=(
         text_of("hops", right=True),
-        _DEPARTURE,
+        Cell("depart", lambda fields: clock(fields["departureTime"])),  # of the day that was asked for
         _ARRIVAL,
         Cell("duration", lambda fields: duration(fields["durationMinutes"]), right=True),
         text_of("price", right=True),

@@ -95,7 +95,7 @@ def doctor_document(checks: tuple[model.DoctorCheck, ...]) -> dict[str, Any]:
 SETTING: Final = View(
     dict,
     ("key", "value", "source", "variable"),
-    cells=(text_of("key", "setting"), text_of("value"), text_of("source"), text_of("variable")),
+    cells=(text_of("key", "setting"), text_of("value"), text_of("source")),
     id_keys=("key",),
 )
 REVISION: Final = View(dict, ("revision", "head", "upToDate"), id_keys=("revision",))
