@@ -47,7 +47,7 @@ def current(ctx: typer.Context) -> None:
       0 told, 7 database down
     """
     session = session_of(ctx)
-    _show(session, session.runtime.database.current_revision())
+    _show(session, session.runtime.database.revision())
 
 
 def _show(session: Session, revision: str | None) -> None:

@@ -111,7 +111,9 @@ class Cache:
             self._trip(error)
             return None
         self._spend(time.monotonic() - started - patience)
-        self._down = False
+        if self._down:
+            self._down = False
+            self._warn("Redis is back")
         return result
 
     def script(self, calls: Sequence[tuple[str, Sequence[str], Sequence[str | int]]]) -> list[Any] | None:
@@ -144,6 +146,10 @@ class Cache:
 
     def publish_schedule_version(self, version: int) -> None:
         self.script([(_PUBLISH, [self.key("schedule:version")], [SEATS_SECONDS, str(version)])])
+
+    def forget_seats(self, flight_ids: Sequence[str]) -> None:
+        keys = [self.key(f"flight:{flight_id}:seats") for flight_id in flight_ids]
+        self.call(lambda client: client.delete(*keys))
 
     def seat_counts(self, flight_ids: Sequence[str]) -> dict[str, SeatCount]:
         """The counts that Redis knows; flights it does not know are missing."""

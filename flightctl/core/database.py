@@ -169,6 +169,13 @@ class Database:
                 raise
         return None if row is None else str(row[0])
 
+    def revision(self) -> str | None:
+        """``current_revision`` for people: raises DatabaseUnavailableError and its kin, not the driver's errors."""
+        try:
+            return self.current_revision()
+        except DBAPIError as error:
+            raise translate(error) from error
+
     def upgrade(self) -> str:
         """Migrate to the newest revision and return it. Any number of processes may call it at once."""
         from flightctl.core.migrate import upgrade

@@ -202,6 +202,15 @@ def release_holds(tx: Transaction, booking_id: str, outcome: HoldOutcome) -> Non
     give_back(tx, freed)
 
 
+def set_available(tx: Transaction, flight_id: str, seats: int) -> None:
+    """Set a locked flight's available seats: for audit, which has counted its bookings and holds."""
+    tx.change(
+        update(flights)
+        .where(flights.c.flight_id == flight_id)
+        .values(available_seats=seats, seat_version=flights.c.seat_version + 1)
+    )
+
+
 def counts(tx: Transaction, flight_ids: Iterable[str]) -> dict[str, SeatCount]:
     """What the cache should say of the flights: a flight that is not ACTIVE counts 0."""
     rows = tx.execute(_COUNTS, {"ids": list(flight_ids)})

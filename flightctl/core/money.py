@@ -138,17 +138,25 @@ def add_payment(
 def owe_back(tx: Transaction, row: Any, *, message: str, source: PaymentSource | None = None) -> Decimal:
     """Make the payment REFUND_DUE and owe all of it that was not refunded before; returns the amount now owed."""
     move_payment(tx, row, PaymentStatus.REFUND_DUE, message=message, source=source)
-    left: Decimal = row.amount - Decimal(tx.execute(_REFUNDED, {"id": row.payment_id}).scalar() or 0)
-    tx.execute(
-        insert(refunds).values(
-            refund_id=new_refund_id(),
-            payment_id=row.payment_id,
-            amount=left,
-            status=RefundStatus.DUE.value,
-            created_at=utc_now(),
-            updated_at=utc_now(),
+    return owe_rest(tx, row)
+
+
+def owe_rest(tx: Transaction, row: Any) -> Decimal:
+    """Add a refund for what no refund covers yet. The booking's lock keeps the sum within the payment."""
+    refunded = Decimal(tx.execute(_REFUNDED, {"id": row.payment_id}).scalar() or 0)
+    left: Decimal = row.amount - refunded
+    # Money of 0.00 gets its refund too: the payment leaves REFUND_DUE only through one.
+    if left > 0 or (row.amount == 0 and not refunded):
+        tx.execute(
+            insert(refunds).values(
+                refund_id=new_refund_id(),
+                payment_id=row.payment_id,
+                amount=left,
+                status=RefundStatus.DUE.value,
+                created_at=utc_now(),
+                updated_at=utc_now(),
+            )
         )
-    )
     return left
 
 

@@ -160,7 +160,7 @@ def _claim_payments(runtime: Runtime, limit: int, booking_id: str | None) -> lis
                 )
         return claims
 
-    return runtime.database.run(work)
+    return runtime.database.run(work) if runtime.database.read(lambda tx: tx.execute(due).first()) else []
 
 
 def _settle(runtime: Runtime, gateway: Gateway, claim: _Claim, forced: ForcedOutcome | None) -> CallbackStatus | None:

@@ -18,14 +18,7 @@ class Runtime:
     def __init__(self, settings: Settings, *, actor: str = "system", warn: Callable[[str], None] | None = None) -> None:
         self.settings = settings
         self.actor = actor
-        self._warn = warn
-        self._warned: set[str] = set()
-
-    def warn(self, message: str) -> None:
-        """Say ``message`` once."""
-        if self._warn is not None and message not in self._warned:
-            self._warned.add(message)
-            self._warn(message)
+        self.warn: Callable[[str], None] = warn or (lambda _: None)
 
     @cached_property
     def database(self) -> "Database":
