@@ -19,7 +19,7 @@ help: ## this list
 	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
 
 demo: .venv/.runtime ## a tour on the embedded database; needs no server
-	@PATH="$(CURDIR)/$(BIN):$$PATH" bash config/demo.sh
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/demo.sh
 
 test: .venv/.installed servers lint ## everything a change must pass
 	@$(BIN)/python -m pytest

@@ -18,7 +18,7 @@ class _KeyedCommand(Command):
     """Every error of ``book`` names the key, those of the command line included: a retry needs it."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        ctx.obj.error_details[KEY] = secrets.token_urlsafe(18)
+        ctx.obj.error_details[KEY] = secrets.token_hex(12)
         return super().parse_args(ctx, args)
 
 

@@ -102,12 +102,10 @@ def _workers(tx: Transaction) -> DoctorCheck:
 
 
 def _refunds(tx: Transaction) -> DoctorCheck:
-    owed = tx.execute(
-        select(func.count(), func.coalesce(func.sum(refunds.c.amount), 0)).where(
-            refunds.c.status == RefundStatus.DUE.value
-        )
-    ).one()
-    detail = f"{owed[0]} due, {owed[1]} in all" if owed[0] else "none due"
+    due = refunds.c.status == RefundStatus.DUE.value
+    count = tx.execute(select(func.count()).select_from(refunds).where(due)).scalar_one()
+    amount = tx.execute(select(func.sum(refunds.c.amount)).where(due)).scalar()
+    detail = f"{count} due, {amount} in all" if count else "none due"
     return DoctorCheck("refunds", OK, detail)
 
 
