@@ -57,7 +57,7 @@ def _create_missing_database(database: "Database") -> None:
     from sqlalchemy import create_engine
 
     name = str(database.url.database)
-    server = create_engine(database.url.set(database=None))
+    server = create_engine(database.url._replace(database=None))
     with server.begin() as connection:
         quoted = connection.dialect.identifier_preparer.quote_identifier(name)
         connection.exec_driver_sql(f"CREATE DATABASE IF NOT EXISTS {quoted} CHARACTER SET utf8mb4")
