@@ -256,6 +256,19 @@ def test_a_narrow_terminal_cuts_nothing() -> None:
     assert "…" not in "".join(lines)
 
 
+@pytest.mark.parametrize("width", [40, 80])
+def test_prose_is_wrapped_and_nothing_is_cut(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flightctl.render_terminal import table_lines
+    from flightctl.views.operations import CHECK
+
+    monkeypatch.setenv("COLUMNS", str(width))
+    check = CHECK.fields(model.DoctorCheck("processor", "warning", "word " * 30, "hint"))
+    lines = list(table_lines(CHECK, [check], color=False))
+    assert len(lines) > 2
+    assert " ".join(lines).split().count("word") == 30
+    assert "…" not in "".join(lines)
+
+
 def test_colours_only_where_they_are_wanted() -> None:
     assert "\x1b[33mPENDING" in on_terminal(_program("table", 1), 140)
     assert "\x1b" not in on_terminal(_program("table", 1), 140, NO_COLOR="1")
