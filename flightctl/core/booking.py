@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import bindparam, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError
 
 from flightctl.core import inventory, records
 from flightctl.core.database import Operation, Transaction
-from flightctl.core.database_errors import duplicate_key, translate
+from flightctl.core.database_errors import duplicate_key, translate, violated_check
 from flightctl.core.errors import (
     FlightctlError,
     HoldExpiredError,
@@ -38,9 +37,10 @@ from flightctl.core.model import (
     PaymentSource,
     PaymentStatus,
 )
+from flightctl.core.prepared import Step
 from flightctl.core.routing import check_connection
 from flightctl.core.runtime import Runtime
-from flightctl.core.schema import booking_flights, bookings, payments, utc_now
+from flightctl.core.schema import booking_flights, bookings, payments
 from flightctl.core.settings import Settings
 from flightctl.core.workers import processor_alive
 
@@ -49,10 +49,12 @@ USER_LENGTH: Final = 64
 MAX_HOLD_SECONDS: Final = 86400
 _CLAIM_ATTEMPTS: Final = 20
 """Turns of look-then-claim: each loses only to another run with the same key that was then rolled back."""
+_OWN_ID: Final = frozenset({"PRIMARY", "bookings.booking_id"})
+_LOOK_AGAIN: Final = _OWN_ID | {inventory.NOT_TAKEN, "uq_bookings_idempotency_key", "bookings.idempotency_key"}
+"""Constraints that refuse a claim because the world has moved since the look: the next look tells how."""
 _POLL_START, _POLL_LIMIT = 0.05, 0.5
 
 _BY_KEY: Final = select(bookings).where(bookings.c.idempotency_key == bindparam("key"))
-_NOW: Final = select(utc_now())
 _ADD_BOOKING: Final = insert(bookings)
 _ADD_LEGS: Final = insert(booking_flights)
 _ADD_PAYMENT: Final = insert(payments)
@@ -114,46 +116,41 @@ def _book(runtime: Runtime, order: _Order) -> BookResult:
         if isinstance(found, Booking):
             # Our own booking, when its COMMIT got no answer: this is the first report of it, not a replay.
             return BookResult(found, replayed=found.booking_id != booking_id)
-        claim = partial(_claim, actor=runtime.actor, order=order, booking_id=booking_id, flights=found)
+        booking = _new_booking(order, booking_id, *found)
         try:
-            booking = inventory.change_seats(runtime, order.flight_ids, claim, operation)
-        except IntegrityError as error:
-            name = duplicate_key(error) or ""
-            if name in {"PRIMARY", "bookings.booking_id"} and not operation.commit_unknown:
+            _claim(runtime, booking, operation)
+        except DBAPIError as error:
+            name = duplicate_key(error) or violated_check(error)
+            if name in _OWN_ID and not operation.commit_unknown:
                 booking_id = new_booking_id()
-            elif "idempotency_key" not in name and name not in {"PRIMARY", "bookings.booking_id"}:
+            elif name not in _LOOK_AGAIN:
                 raise translate(error) from error
             continue
         return BookResult(booking, replayed=False)
-    raise LockAcquisitionFailedError("another command with the same idempotency key keeps starting and failing")
+    raise LockAcquisitionFailedError("others keep taking what it needs and giving it back")
 
 
-def _look(tx: Transaction, settings: Settings, order: _Order) -> "Booking | list[Flight]":
-    """The booking that the key made, or the flights to book.
+def _look(tx: Transaction, settings: Settings, order: _Order) -> "Booking | tuple[list[Flight], datetime]":
+    """The booking that the key made, or the flights to book and the database's clock.
 
     The flights are read first and the key after: a key whose booking sold the flight out is then seen, whoever
     committed in between. A sold-out flight is refused here, by a plain read and before any lock.
     """
-    try:
-        flights = inventory.require_bookable(tx, order.flight_ids)
-        _check_legs(settings, order, flights)
-        for flight in flights:
-            if flight.available_seats < order.seats:
-                raise inventory.no_seats(flight.flight_id, order.seats, flight.available_seats)
-    except FlightctlError:
-        replay = _replay(tx, order)
-        if replay is None:
-            raise
-        return replay
-    return _replay(tx, order) or flights
+    rows, replays = tx.fetch(
+        [Step(inventory.BOOKABLE, inventory.leg_parameters(order.flight_ids)), Step(_BY_KEY, {"key": order.key})]
+    )
+    if replays:
+        return _replay(tx, order, replays[0])
+    flights = inventory.bookable(order.flight_ids, rows)
+    _check_legs(settings, order, flights)
+    for flight in flights:
+        if flight.available_seats < order.seats:
+            raise inventory.no_seats(flight.flight_id, order.seats, flight.available_seats)
+    return flights, rows[0].now
 
 
-def _replay(tx: Transaction, order: _Order) -> Booking | None:
-    row = tx.execute(_BY_KEY, {"key": order.key}).first()
-    if row is None:
-        return None
-    asked = (order.user, order.identifier, order.seats)
-    if (row.user_id, row.flight_identifier, row.seats) != asked:
+def _replay(tx: Transaction, order: _Order, row: Any) -> Booking:
+    if (row.user_id, row.flight_identifier, row.seats) != (order.user, order.identifier, order.seats):
         raise IdempotencyMismatchError(
             f"the idempotency key was used for another request: {row.seats} seats of {row.flight_identifier}",
             details={"bookingId": row.booking_id},
@@ -183,32 +180,6 @@ def _check_legs(settings: Settings, order: _Order, flights: Sequence[Flight]) ->
         )
 
 
-def _claim(tx: Transaction, *, actor: str, order: _Order, booking_id: str, flights: Sequence[Flight]) -> Booking:
-    """Write the booking. The key comes first (a twin waits at the unique index), the seats before their holds (a hold's
-    foreign key would share-lock the flight's row, and two such sharers that both want the seats are a deadlock).
-    """
-    now: datetime = tx.execute(_NOW).scalar_one()
-    booking = _new_booking(order, booking_id, flights, now)
-    _insert_booking(tx, booking)
-    inventory.take(tx, order.flight_ids, order.seats)
-    assert booking.expires_at is not None
-    inventory.add_holds(tx, booking_id, sorted(order.flight_ids), order.seats, now=now, expires_at=booking.expires_at)
-    tx.execute(
-        _ADD_LEGS,
-        [
-            {"booking_id": booking_id, "leg_order": position, "flight_id": flight_id}
-            for position, flight_id in enumerate(order.flight_ids, 1)
-        ],
-    )
-    tx.execute(_ADD_PAYMENT, _requested_payment(booking, now))
-    held = " and ".join(order.flight_ids)
-    seats = f"{order.seats} seat{'s' if order.seats > 1 else ''}"
-    records.add_event(
-        tx, booking_id, None, BookingStatus.PENDING, actor=actor, reason=f"booked: {seats} held on {held}"
-    )
-    return booking
-
-
 def _new_booking(order: _Order, booking_id: str, flights: Sequence[Flight], now: datetime) -> Booking:
     price = sum((flight.price for flight in flights), Decimal(0)) * order.seats
     return Booking(
@@ -228,34 +199,80 @@ def _new_booking(order: _Order, booking_id: str, flights: Sequence[Flight], now:
     )
 
 
-def _insert_booking(tx: Transaction, booking: Booking) -> None:
-    tx.execute(
-        _ADD_BOOKING,
-        {
-            "booking_id": booking.booking_id,
-            "user_id": booking.user_id,
-            "flight_type": booking.flight_type.value,
-            "flight_identifier": booking.flight_identifier,
-            "seats": booking.seats,
-            "total_price": booking.total_price,
-            "status": booking.status.value,
-            "idempotency_key": booking.idempotency_key,
-            "created_at": booking.created_at,
-            "updated_at": booking.updated_at,
-        },
-    )
+def _claim(runtime: Runtime, booking: Booking, operation: Operation) -> None:
+    """Write the booking and all that belongs to it, in one transaction and one round trip.
+
+    The key comes first (a twin waits at the unique index), the seats before their holds (a hold's foreign key would
+    share-lock the flight's row, and two such sharers that both want the seats are a deadlock).
+    """
+    assert booking.expires_at is not None
+    assert booking.payment_id is not None
+    steps = [
+        Step(_ADD_BOOKING, _booking_values(booking)),
+        *inventory.take_steps(
+            booking.booking_id,
+            booking.flight_ids,
+            booking.seats,
+            now=booking.created_at,
+            expires_at=booking.expires_at,
+        ),
+        Step(_ADD_LEGS, _leg_values(booking)),
+        Step(_ADD_PAYMENT, _payment_values(booking)),
+        Step(records.ADD_EVENT, _event_values(booking, runtime.actor, operation)),
+    ]
+    with runtime.locks.hold(booking.flight_ids) as held:
+        if runtime.cache.enabled:
+            steps.append(inventory.counts_step(booking.flight_ids))
+            held.publish(inventory.to_counts(runtime.database.send(steps, operation=operation)[-1]))
+        else:
+            runtime.database.send(steps, operation=operation)
 
 
-def _requested_payment(booking: Booking, now: datetime) -> dict[str, Any]:
+def _booking_values(booking: Booking) -> dict[str, Any]:
+    return {
+        "booking_id": booking.booking_id,
+        "user_id": booking.user_id,
+        "flight_type": booking.flight_type.value,
+        "flight_identifier": booking.flight_identifier,
+        "seats": booking.seats,
+        "total_price": booking.total_price,
+        "status": booking.status.value,
+        "idempotency_key": booking.idempotency_key,
+        "created_at": booking.created_at,
+        "updated_at": booking.updated_at,
+    }
+
+
+def _leg_values(booking: Booking) -> list[dict[str, Any]]:
+    return [
+        {"booking_id": booking.booking_id, "leg_order": position, "flight_id": flight_id}
+        for position, flight_id in enumerate(booking.flight_ids, 1)
+    ]
+
+
+def _payment_values(booking: Booking) -> dict[str, Any]:
     return {
         "payment_id": booking.payment_id,
         "booking_id": booking.booking_id,
         "amount": booking.total_price,
         "status": PaymentStatus.REQUESTED.value,
         "source": PaymentSource.GATEWAY.value,
-        "created_at": now,
-        "updated_at": now,
+        "created_at": booking.created_at,
+        "updated_at": booking.created_at,
     }
+
+
+def _event_values(booking: Booking, actor: str, operation: Operation) -> dict[str, Any]:
+    held = " and ".join(booking.flight_ids)
+    seats = f"{booking.seats} seat{'s' if booking.seats > 1 else ''}"
+    return records.event(
+        booking.booking_id,
+        None,
+        booking.status,
+        actor=actor,
+        reason=f"booked: {seats} held on {held}",
+        operation_id=operation.id,
+    )
 
 
 def book_and_wait(runtime: Runtime, request: BookRequest, timeout_seconds: float) -> BookResult:

@@ -15,9 +15,9 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
-from flightctl.core.database_errors import Trouble, diagnose, duplicate_key, translate
+from flightctl.core.database_errors import Trouble, diagnose, duplicate_key, translate, violated_check
 from flightctl.core.errors import (
     ConfigError,
     DatabaseUnavailableError,
@@ -25,6 +25,7 @@ from flightctl.core.errors import (
     OutcomeUnknownError,
     SchemaMismatchError,
 )
+from flightctl.core.prepared import Step, send
 from flightctl.core.settings import Settings, mask_url
 
 T = TypeVar("T")
@@ -50,6 +51,8 @@ class Operation:
     """
 
     id: str = field(default_factory=lambda: secrets.token_hex(8))
+    committing: bool = False
+    """Whether this try has sent its COMMIT."""
     commit_unknown: bool = False
 
 
@@ -67,6 +70,10 @@ class Transaction:
         result = self._connection.execute(statement, parameters)
         assert isinstance(result, CursorResult)
         return result
+
+    def fetch(self, steps: Sequence[Step]) -> list[list[Any]]:
+        """The rows of several SELECTs, on a server in one round trip."""
+        return send(self._connection, steps, transaction=False)
 
     def change(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> int:
         """Rows that the guarded UPDATE, INSERT or DELETE matched."""
@@ -98,8 +105,18 @@ class Database:
             self._engine = None
 
     def read(self, work: Callable[[Transaction], T], *, snapshot: bool = False) -> T:
-        """Run ``work``, which only reads. With ``snapshot`` all its statements see the database at one moment."""
-        return self._run(work, _Mode("REPEATABLE READ" if snapshot and not self.embedded else None, writes=False))
+        """Run ``work``, which only reads. With ``snapshot`` all its statements see the database at one moment;
+        without, on a server, each sees what is committed when it runs."""
+
+        def attempt(connection: Connection, operation: Operation) -> T:
+            for statement in _BEGIN_READING[self.embedded, snapshot]:
+                connection.exec_driver_sql(statement)
+            result = work(Transaction(connection, operation))
+            if self.embedded or snapshot:
+                connection.exec_driver_sql("COMMIT")
+            return result
+
+        return self._until_done(attempt, Operation())
 
     def run(self, work: Callable[[Transaction], T], *, operation: Operation | None = None) -> T:
         """Run ``work`` in a transaction and commit.
@@ -108,39 +125,61 @@ class Database:
         LockAcquisitionFailedError after every retry, DatabaseUnavailableError when nothing was committed for want of a
         server, OutcomeUnknownError when a COMMIT got no answer and the server stayed away.
         """
-        return self._run(work, _Mode(None, writes=True), operation)
 
-    def _run(self, work: Callable[[Transaction], T], mode: "_Mode", operation: Operation | None = None) -> T:
-        operation = operation or Operation()
+        def attempt(connection: Connection, operation: Operation) -> T:
+            # SQLite: a deferred transaction that reads and then writes fails with SQLITE_BUSY_SNAPSHOT.
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if self.embedded else "START TRANSACTION")
+            result = work(Transaction(connection, operation))
+            operation.committing = True
+            connection.exec_driver_sql("COMMIT")
+            return result
+
+        return self._until_done(attempt, operation or Operation())
+
+    def send(self, steps: Sequence[Step], *, operation: Operation | None = None) -> list[list[Any]]:
+        """Run ``steps`` as one transaction, on a server in one round trip; the rows of each.
+
+        For changes whose every guard is the database's own: a statement that must not go on fails by a constraint.
+        Raises as ``run`` does, and IntegrityError or OperationalError for a violated CHECK (``violated_check``).
+        """
+
+        def attempt(connection: Connection, operation: Operation) -> list[list[Any]]:
+            operation.committing = True  # whatever is lost on the way, the COMMIT may have got through
+            return send(connection, steps, transaction=True)
+
+        return self._until_done(attempt, operation or Operation())
+
+    def _until_done(self, attempt: Callable[[Connection, Operation], T], operation: Operation) -> T:
         tries = _Tries(self._settings["database.retry_timeout"])
         while True:
-            committing = False
+            operation.committing = False
             try:
                 self._ensure_schema()
-                with self._begin(mode) as connection:
+                with self._connection() as connection:
                     tries.connected = True
-                    result = work(Transaction(connection, operation))
-                    committing = mode.writes
-                    if committing:
-                        connection.commit()
-                    return result
+                    return attempt(connection, operation)
             except Conflict as conflict:
                 tries.pause_or_give_up(conflict, Trouble.CONFLICT, operation)
             except DBAPIError as error:
                 trouble = diagnose(error)
-                if committing and trouble is Trouble.DISCONNECTED:
+                if operation.committing and trouble is Trouble.DISCONNECTED:
                     operation.commit_unknown = True
-                if isinstance(error, IntegrityError) and duplicate_key(error) is not None:
+                if duplicate_key(error) is not None or (operation.committing and violated_check(error)):
                     raise
                 tries.pause_or_give_up(error, trouble, operation)
 
     @contextmanager
-    def _begin(self, mode: "_Mode") -> Iterator[Connection]:
+    def _connection(self) -> Iterator[Connection]:
+        """A connection of the pool; whatever fails on it is rolled back before it goes back there."""
         with self.engine.connect() as connection:
-            options: dict[str, Any] = {"flightctl_writes": mode.writes}
-            if mode.isolation:
-                options["isolation_level"] = mode.isolation
-            yield connection.execution_options(**options)
+            try:
+                yield connection
+            except Exception:
+                _roll_back(connection)
+                raise
+            except BaseException:  # interrupted between a question and its answer: nobody may use it again
+                connection.invalidate()
+                raise
 
     def _ensure_schema(self) -> None:
         if self._checked:
@@ -195,10 +234,27 @@ class Database:
         return mask_url(self._url.render_as_string(hide_password=True))
 
 
-@dataclass(frozen=True, slots=True)
-class _Mode:
-    isolation: str | None
-    writes: bool
+_BEGIN_READING: Final = {
+    # (embedded, snapshot): SQLite's readers see one moment anyway.
+    (True, False): ("BEGIN",),
+    (True, True): ("BEGIN",),
+    (False, False): (),
+    (False, True): (
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+    ),
+}
+
+
+def _roll_back(connection: Connection) -> None:
+    if connection.invalidated or connection.closed:
+        return
+    try:
+        driver = connection.connection.driver_connection
+        if getattr(driver, "in_transaction", True):  # SQLite refuses a ROLLBACK without a transaction
+            connection.exec_driver_sql("ROLLBACK")
+    except DBAPIError as error:
+        connection.invalidate(error)
 
 
 class _Tries:
@@ -287,11 +343,16 @@ def _sqlite_engine(url: URL) -> Engine:
                 f"the folder of {url.database} cannot be made: {error.strerror}",
                 hint="Set FLIGHTCTL_DATABASE_URL, or XDG_DATA_HOME to a folder you may write to.",
             ) from error
-    engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS})
+    # AUTOCOMMIT: transactions are begun and ended by statements here, so that nothing else sends any.
+    engine = create_engine(
+        url,
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
+        connect_args={"timeout": SQLITE_BUSY_SECONDS},
+    )
 
     @event.listens_for(engine, "connect")
     def _configure(dbapi_connection: Any, _record: Any) -> None:
-        dbapi_connection.isolation_level = None  # BEGIN is ours: the driver's would be deferred
         cursor = dbapi_connection.cursor()
         # busy_timeout first: turning WAL on needs a lock that another newcomer may hold.
         cursor.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000}")
@@ -299,30 +360,30 @@ def _sqlite_engine(url: URL) -> Engine:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        # A deferred transaction that reads and then writes fails with SQLITE_BUSY_SNAPSHOT: writers say so at once.
-        writes = connection.get_execution_options().get("flightctl_writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
     return engine
 
 
 def _mysql_engine(url: URL, settings: Settings) -> Engine:
+    from pymysql.constants import CLIENT
+
     lock_timeout = max(1, round(settings["database.lock_timeout"]))
     modes = "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
     query = {"charset": "utf8mb4", **url.query}
     return create_engine(
         url.set(query=query),
-        # READ COMMITTED takes no gap locks: holders of one booking do not block inserts next to it.
-        isolation_level="READ COMMITTED",
-        pool_pre_ping=False,  # a lost connection is found, and the transaction run again, by Database.run
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
+        pool_reset_on_return=None,  # Database rolls back what it began
+        pool_pre_ping=False,  # a lost connection is found, and the transaction run again, by Database
         pool_size=8,
         connect_args={
+            "autocommit": True,
+            "client_flag": CLIENT.MULTI_STATEMENTS,
             "connect_timeout": max(1, round(settings["database.connect_timeout"])),
             "read_timeout": 60,
             "write_timeout": 60,
-            "init_command": "SET SESSION time_zone='+00:00', "
-            f"innodb_lock_wait_timeout={lock_timeout}, sql_mode='{modes}'",
+            # READ COMMITTED takes no gap locks: holders of one booking do not block inserts next to it.
+            "init_command": f"SET SESSION time_zone='+00:00', innodb_lock_wait_timeout={lock_timeout}, "
+            f"sql_mode='{modes}';SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
         },
     )

@@ -1,5 +1,6 @@
 """What a driver's error means: try the transaction again, look for the server again, or tell the user."""
 
+import re
 import sqlite3
 from enum import Enum, auto
 from typing import Final
@@ -91,6 +92,15 @@ def duplicate_key(error: DBAPIError) -> str | None:
     if _code(error) != 1062:
         return None
     return str(error.orig.args[1]).rpartition(" for key ")[2].strip("'").rpartition(".")[2]  # type: ignore[union-attr]
+
+
+def violated_check(error: DBAPIError) -> str | None:
+    """The name of the CHECK constraint that refused the statement."""
+    if isinstance(error.orig, sqlite3.IntegrityError):
+        return str(error.orig).partition("CHECK constraint failed: ")[2] or None
+    # MariaDB: CONSTRAINT `name` failed for `db`.`table`; MySQL: Check constraint 'name' is violated.
+    match = re.search(r"(?i)constraint [`'](\w+)[`']", str(error.orig)) if _code(error) in {3819, 4025} else None
+    return match[1] if match else None
 
 
 def translate(error: DBAPIError) -> FlightctlError:

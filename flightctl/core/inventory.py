@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Integer, bindparam, case, func, insert, select, update
+from sqlalchemy import Integer, String, bindparam, case, func, insert, select, update
 
 from flightctl.core.cache import SeatCount
 from flightctl.core.database import Conflict, Operation, Transaction
 from flightctl.core.errors import InvalidFlightError, NoSeatsAvailableError
+from flightctl.core.identifiers import MAX_LEGS
 from flightctl.core.model import Flight, FlightStatus, HoldOutcome
+from flightctl.core.prepared import Step
 from flightctl.core.runtime import Runtime
-from flightctl.core.schema import flights, seat_reservations, utc_now
+from flightctl.core.schema import flights, rows_changed, seat_reservations, utc_now
 
 T = TypeVar("T")
 
@@ -43,12 +45,22 @@ _GIVE_BACK: Final = (
 _FLIGHTS: Final = select(flights, (flights.c.departure_time <= utc_now()).label("departed")).where(
     flights.c.flight_id.in_(bindparam("ids", expanding=True))
 )
+# Up to three legs as three parameters (repeated for fewer): no list to expand, so the text can be prepared.
+_LEGS = [bindparam(f"leg{number}", type_=String) for number in range(1, MAX_LEGS + 1)]
+BOOKABLE: Final = select(
+    flights, (flights.c.departure_time <= utc_now()).label("departed"), utc_now().label("now")
+).where(flights.c.flight_id.in_(_LEGS))
 _LOCKED_FLIGHTS: Final = _FLIGHTS.order_by(flights.c.flight_id).with_for_update()
 _COUNTS: Final = select(
     flights.c.flight_id,
     case((flights.c.status == FlightStatus.ACTIVE.value, flights.c.available_seats), else_=0).label("seats"),
     flights.c.seat_version,
 ).where(flights.c.flight_id.in_(bindparam("ids", expanding=True)))
+_LEG_COUNTS: Final = select(
+    flights.c.flight_id,
+    case((flights.c.status == FlightStatus.ACTIVE.value, flights.c.available_seats), else_=0).label("seats"),
+    flights.c.seat_version,
+).where(flights.c.flight_id.in_(_LEGS))
 _END_HOLDS: Final = (
     update(seat_reservations)
     .where(
@@ -72,6 +84,13 @@ _OPEN_HOLDS: Final = (
     .with_for_update()
 )
 _ADD_HOLD: Final = insert(seat_reservations)
+# Follows its _TAKE: where that matched no row, the hold would have 0 seats, which its CHECK refuses. So the database
+# itself stops a batch of statements that was sent in one go.
+_ADD_HOLD_IF_TAKEN: Final = insert(seat_reservations).values(
+    seats=case((rows_changed() == 1, bindparam("n", type_=Integer)), else_=0)
+)
+NOT_TAKEN: Final = "ck_seat_reservations_seats"
+"""The CHECK that a batch of ``take_steps`` fails by when a flight is sold out, cancelled or departed."""
 
 
 def to_flight(row: Any) -> Flight:
@@ -95,10 +114,43 @@ def to_flight(row: Any) -> Flight:
 
 def require_bookable(tx: Transaction, flight_ids: Sequence[str]) -> list[Flight]:
     """The flights in the order asked for. Raises InvalidFlightError for an unknown, cancelled or departed one."""
-    rows = {row.flight_id: row for row in tx.execute(_FLIGHTS, {"ids": list(flight_ids)})}
+    return bookable(flight_ids, tx.execute(_FLIGHTS, {"ids": list(flight_ids)}))
+
+
+def bookable(flight_ids: Sequence[str], found: Iterable[Any]) -> list[Flight]:
+    """``require_bookable`` for rows that were read before."""
+    rows = {row.flight_id: row for row in found}
     for flight_id in flight_ids:
         _check(flight_id, rows.get(flight_id))
     return [to_flight(rows[flight_id]) for flight_id in flight_ids]
+
+
+def leg_parameters(flight_ids: Sequence[str]) -> dict[str, str]:
+    """Parameters of BOOKABLE and of the counts at the end of ``take_steps``, for one to three flights."""
+    return {f"leg{number + 1}": flight_ids[min(number, len(flight_ids) - 1)] for number in range(MAX_LEGS)}
+
+
+def take_steps(
+    booking_id: str, flight_ids: Iterable[str], seats: int, *, now: datetime, expires_at: datetime
+) -> list[Step]:
+    """Take the seats and write their holds, in sorted order; the batch fails by NOT_TAKEN unless all can be had."""
+    steps = []
+    for flight_id in sorted(flight_ids):
+        steps.append(Step(_TAKE, {"id": flight_id, "n": seats}))
+        hold = {
+            "booking_id": booking_id,
+            "flight_id": flight_id,
+            "n": seats,
+            "created_at": now,
+            "expires_at": expires_at,
+        }
+        steps.append(Step(_ADD_HOLD_IF_TAKEN, hold))
+    return steps
+
+
+def counts_step(flight_ids: Sequence[str]) -> Step:
+    """What the cache should say of one to three flights, as the last step of a batch."""
+    return Step(_LEG_COUNTS, leg_parameters(flight_ids))
 
 
 def _check(flight_id: str, row: Any) -> None:
@@ -213,7 +265,10 @@ def set_available(tx: Transaction, flight_id: str, seats: int) -> None:
 
 def counts(tx: Transaction, flight_ids: Iterable[str]) -> dict[str, SeatCount]:
     """What the cache should say of the flights: a flight that is not ACTIVE counts 0."""
-    rows = tx.execute(_COUNTS, {"ids": list(flight_ids)})
+    return to_counts(tx.execute(_COUNTS, {"ids": list(flight_ids)}))
+
+
+def to_counts(rows: Iterable[Any]) -> dict[str, SeatCount]:
     return {row.flight_id: SeatCount(int(row.seats), row.seat_version) for row in rows}
 
 

@@ -65,24 +65,29 @@ def _create_missing_database(database: "Database") -> None:
 
 
 def _run_revisions(database: "Database") -> None:
-    with database.engine.connect().execution_options(flightctl_writes=True) as connection:
-        locked = False
-        if not database.embedded:
-            got = connection.execute(
-                text("SELECT GET_LOCK(:name, :seconds)"), {"name": _LOCK_NAME, "seconds": _LOCK_SECONDS}
-            ).scalar()
-            if got != 1:
-                raise LockAcquisitionFailedError("another `flightctl db upgrade` is running")
-            locked = True
+    with database.engine.connect() as connection:
+        if database.embedded:
+            # All revisions in one transaction: a process that dies in the middle leaves the file as it was.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            _bring_up(connection)
+            connection.exec_driver_sql("COMMIT")
+            return
+        got = connection.execute(
+            text("SELECT GET_LOCK(:name, :seconds)"), {"name": _LOCK_NAME, "seconds": _LOCK_SECONDS}
+        ).scalar()
+        if got != 1:
+            raise LockAcquisitionFailedError("another `flightctl db upgrade` is running")
         try:
-            if current_of(connection) != HEAD_REVISION:
-                _alembic_upgrade(connection)
-            _load_airports(connection)
-            connection.commit()
+            _bring_up(connection)
         finally:
-            if locked and not connection.invalidated:
+            if not connection.invalidated:
                 connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": _LOCK_NAME})
-                connection.commit()
+
+
+def _bring_up(connection: Connection) -> None:
+    if current_of(connection) != HEAD_REVISION:
+        _alembic_upgrade(connection)
+    _load_airports(connection)
 
 
 def current_of(connection: Connection) -> str | None:

@@ -46,7 +46,7 @@ _CANCEL_REQUESTED: Final = (
     )
     .values(status=PaymentStatus.CANCELLED.value, updated_at=utc_now())
 )
-_ADD_EVENT: Final = insert(booking_events).values(at=utc_now())
+ADD_EVENT: Final = insert(booking_events).values(at=utc_now())
 _OWN_EVENT: Final = (
     select(booking_events.c.id)
     .where(booking_events.c.booking_id == bindparam("id"), booking_events.c.operation_id == bindparam("operation"))
@@ -161,19 +161,26 @@ def add_events(
     reason: str,
 ) -> None:
     tx.execute(
-        _ADD_EVENT,
+        ADD_EVENT,
         [
-            {
-                "booking_id": booking_id,
-                "actor": actor[:64],
-                "from_status": None if old is None else old.value,
-                "to_status": new.value,
-                "reason": clip(reason),
-                "operation_id": tx.operation.id,
-            }
+            event(booking_id, old, new, actor=actor, reason=reason, operation_id=tx.operation.id)
             for booking_id, old, new in changes
         ],
     )
+
+
+def event(
+    booking_id: str, old: BookingStatus | None, new: BookingStatus, *, actor: str, reason: str, operation_id: str
+) -> dict[str, Any]:
+    """Parameters of ADD_EVENT."""
+    return {
+        "booking_id": booking_id,
+        "actor": actor[:64],
+        "from_status": None if old is None else old.value,
+        "to_status": new.value,
+        "reason": clip(reason),
+        "operation_id": operation_id,
+    }
 
 
 def done_before(tx: Transaction, booking_id: str) -> bool:

@@ -101,6 +101,23 @@ def _utc_now_sqlite(element: utc_now, _compiler: Any, **_: Any) -> str:
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '{element.seconds:+.3f} seconds')"
 
 
+class rows_changed(ColumnElement[int]):  # noqa: N801 - it reads as the SQL function that it is
+    """Rows that the connection's statement before this one changed."""
+
+    inherit_cache = True
+    type = Integer()
+
+
+@compiles(rows_changed, "mysql", "mariadb")
+def _rows_changed_mysql(_element: rows_changed, _compiler: Any, **_: Any) -> str:
+    return "ROW_COUNT()"
+
+
+@compiles(rows_changed, "sqlite")
+def _rows_changed_sqlite(_element: rows_changed, _compiler: Any, **_: Any) -> str:
+    return "changes()"
+
+
 metadata = MetaData()
 
 _auto_id = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers only INTEGER keys by itself
