@@ -1,5 +1,6 @@
 """What all commands share: the options every one takes, help that starts with examples, and loading on first use."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from functools import cache
@@ -22,6 +23,8 @@ CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": HE
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Choice = TypeVar("Choice", bound=StrEnum)
+
+_WHOLE_NUMBER: Final = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
 # Typer's own click is private, so contexts, parameters and formatters of overridden methods are Any.
 
@@ -83,13 +86,33 @@ def split_help(text: str | None) -> tuple[str, list[str]]:
     return "", [paragraph for paragraph in paragraphs if paragraph]
 
 
+class _LightCoercion:
+    """Text, whole numbers and flags without pydantic, whose import would cost every command a tenth of a second."""
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        if not isinstance(value, str) or param.type_descriptor.annotation is not int:
+            return value
+        if not _WHOLE_NUMBER.fullmatch(value):
+            name = param.opts[0] if param.param_type_name == "option" else param.metavar
+            raise typer.BadParameter(f"{name} takes a whole number, not {value[:40]!r}")
+        return int(value)
+
+
+def _lightened(params: list[Any]) -> list[Any]:
+    """The same parameters. A Typer that does not ask them for it would do its own coercion."""
+    for param in params:
+        if param.type_descriptor.annotation in {str, int, bool}:
+            param.get_runtime_param = _LightCoercion
+    return params
+
+
 class _Helpful:
     """Help as plain text: examples, usage, description, then the options, those of every command last."""
 
     help: str | None
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return [*super().get_params(ctx), *_common_options()]  # type: ignore[misc]
+        return _lightened([*super().get_params(ctx), *_common_options()])  # type: ignore[misc]
 
     def get_short_help_str(self, limit: int = 45) -> str:
         _, description = split_help(self.help)

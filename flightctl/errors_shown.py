@@ -59,8 +59,8 @@ def _from_typer(error: TyperException) -> FlightctlError:
     possible = getattr(error, "possibilities", None)
     if possible:
         message, hint = error.message, f"Did you mean {' or '.join(sorted(possible))}?"
-    if "valid integer" in message:
-        message = f"{error.param.opts[0]} takes a whole number"  # type: ignore[attr-defined]
+    if isinstance(error, typer.BadParameter) and error.message.startswith("--"):
+        message = error.message  # names its option itself
     message = " ".join(message.split()).removesuffix(".")  # typer lists choices on lines of their own
     message = message[:1].lower() + message[1:]
     # Typer's MissingParameter is a BadParameter too, and its name is private.

@@ -28,6 +28,8 @@ STATUS_STYLES: Final = {
     "REFUNDED": "dim",
 }
 INDENT: Final = "  "
+MIN_PROSE: Final = 26
+"""Columns, the gap before it included, that wrapped text gets on the narrowest terminal."""
 
 
 def record_lines(view: View, fields: Fields, *, color: bool) -> Iterator[str]:
@@ -35,8 +37,8 @@ def record_lines(view: View, fields: Fields, *, color: bool) -> Iterator[str]:
     nested = view.nested
     shown = [(words(key), human(key, value)) for key, value in fields.items() if nested is None or key != nested[0]]
     table = _bare_table()
-    table.add_column(style="bold")
-    table.add_column()
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(no_wrap=True)
     for title, text in shown:
         table.add_row(_text(title), _text(text, STATUS_STYLES.get(text, "")))
     yield from _rendered(table, color=color)
@@ -54,7 +56,7 @@ def table_lines(view: View, rows: Sequence[Fields], *, color: bool) -> Iterator[
         return
     wide = next((index for index, cell in enumerate(view.cells) if cell.wide), None)
     if wide is None:
-        yield from _rendered(table, color=color)
+        yield from _rendered(table, color=color, width=_width_with_prose(view.cells, texts))
         return
     cells = [cell for index, cell in enumerate(view.cells) if index != wide]
     rest = [[text for index, text in enumerate(row) if index != wide] for row in texts]
@@ -75,7 +77,7 @@ def _table(cells: Sequence[Cell], texts: Sequence[Sequence[str]]) -> "Table":
     table = _bare_table()
     table.show_header = True
     for cell in cells:
-        table.add_column(_text(cell.title, "bold"), justify="right" if cell.right else "left", no_wrap=True)
+        table.add_column(_text(cell.title, "bold"), justify="right" if cell.right else "left", no_wrap=not cell.prose)
     for row in texts:
         table.add_row(*(_text(text, STATUS_STYLES.get(text, "")) for text in row))
     return table
@@ -85,7 +87,7 @@ def _text(text: str, style: str = "") -> Any:
     """Never markup: values come from users."""
     from rich.text import Text
 
-    return Text(text, style=style, no_wrap=True)
+    return Text(text, style=style)
 
 
 def _width() -> int:
@@ -112,9 +114,16 @@ def _natural_width(table: "Table") -> int:
     return Measurement.get(unlimited, unlimited.options, table).maximum
 
 
-def _rendered(table: "Table", *, color: bool) -> Iterator[str]:
+def _width_with_prose(cells: Sequence[Cell], texts: Sequence[Sequence[str]]) -> int:
+    """The terminal's, if it leaves something for the columns whose text is wrapped; the others are never cut."""
+    rigid = [index for index, cell in enumerate(cells) if not cell.prose]
+    table = _table([cells[index] for index in rigid], [[row[index] for index in rigid] for row in texts])
+    return max(_width(), _natural_width(table) + (len(cells) - len(rigid)) * MIN_PROSE)
+
+
+def _rendered(table: "Table", *, color: bool, width: int | None = None) -> Iterator[str]:
     """As wide as the table needs: a terminal that is narrower wraps the lines itself, so that all can be copied."""
-    console = _console(max(_width(), _natural_width(table)), color=color)
+    console = _console(max(_width(), _natural_width(table)) if width is None else width, color=color)
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():

@@ -28,7 +28,7 @@ def doctor(ctx: typer.Context) -> None:
     failed = [check for check in checks if check.state == "failed"]
     if failed:
         raise ServiceUnavailableError(
-            f"failed: {', '.join(check.name for check in failed)}",
+            f"these checks failed: {', '.join(check.name for check in failed)}",
             hint=failed[0].hint or "The checks above tell what to do.",
             details={"failed": [check.name for check in failed]},
         )

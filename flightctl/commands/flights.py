@@ -110,7 +110,8 @@ def add(
     changes nothing.
 
     Exit codes:
-      0 added, 2 wrong airport, time, price or seats, 7 database down
+      0 added, 2 wrong airport, time, price or seats, 6 it is there with other values, 7 database
+      down
     """
     from flightctl.core import flights
 
@@ -145,8 +146,8 @@ def update(
     Change a flight's times, price or seats.
 
     Exit codes:
-      0 changed, 2 wrong value or nothing to change, 3 no such flight, 5 seats are taken,
-      7 database down
+      0 changed, 2 wrong value or nothing to change, 3 no such flight, 6 more seats are taken than
+      would be left, 7 database down
     """
     from flightctl.core import flights
 
@@ -172,8 +173,8 @@ def cancel(
     tells how many these are and asks; elsewhere it wants --yes.
 
     Exit codes:
-      0 cancelled, 2 --yes is missing, 3 no such flight, 7 database down, 9 some bookings are left
-      to the sweep
+      0 cancelled (bookings in use just then are left to the sweep), 2 --yes is missing, 3 no such
+      flight, 7 database down
     """
     from flightctl.core import flights
 

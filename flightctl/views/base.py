@@ -14,12 +14,14 @@ Fields = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A column on a terminal. ``wide`` may move to a line of its own, where it can still be copied whole."""
+    """A column on a terminal. Where the terminal is too narrow, ``wide`` moves to a line of its own, where it can still
+    be copied whole, and ``prose`` is wrapped."""
 
     title: str
     text: Callable[[Fields], str]
     right: bool = False
     wide: bool = False
+    prose: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,8 @@ def duration(minutes: int) -> str:
     return f"{minutes // 60}h {minutes % 60:02d}m"
 
 
-def text_of(key: str, title: str | None = None, *, right: bool = False, wide: bool = False) -> Cell:
+def text_of(
+    key: str, title: str | None = None, *, right: bool = False, wide: bool = False, prose: bool = False
+) -> Cell:
     """A cell with the value of one key."""
-    return Cell(words(key) if title is None else title, lambda fields: human(key, fields[key]), right, wide)
+    return Cell(words(key) if title is None else title, lambda fields: human(key, fields[key]), right, wide, prose)

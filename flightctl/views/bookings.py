@@ -80,7 +80,7 @@ EVENT: Final = View(
         text_of("actor"),
         text_of("fromStatus", "from"),
         text_of("toStatus", "to"),
-        text_of("reason", wide=True),
+        text_of("reason", prose=True),
     ),
     id_keys=("bookingId",),
 )

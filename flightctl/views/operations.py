@@ -56,7 +56,7 @@ VIOLATION: Final = View(
         text_of("kind"),
         text_of("flightId", "flight"),
         text_of("bookingId", "booking"),
-        text_of("detail", wide=True),
+        text_of("detail", prose=True),
     ),
     id_keys=("bookingId", "flightId"),
 )
@@ -81,7 +81,9 @@ CHECK: Final = View(
     cells=(
         text_of("name", "check"),
         text_of("state"),
-        Cell("detail", lambda fields: printable(" ".join(filter(None, (fields["detail"], fields["hint"])))), wide=True),
+        Cell(
+            "detail", lambda fields: printable(". ".join(filter(None, (fields["detail"], fields["hint"])))), prose=True
+        ),
     ),
     id_keys=("name",),
 )

@@ -47,6 +47,7 @@ class World:
         self.backend = backend
         self.env = {**backend.env, "FLIGHTCTL_REDIS_PAUSE": "0s", **variables}
         self._runtimes: list[Runtime] = []
+        self._own: Runtime | None = None
         self._connection: Any = None
         self.redis = redis.Redis.from_url(backend.redis_url, socket_timeout=5) if backend.redis_url else None
 
@@ -71,6 +72,13 @@ class World:
         runtime = Runtime(load_settings(environ=self.env | variables), actor="test", warn=warnings.append)
         self._runtimes.append(runtime)
         return runtime
+
+    @property
+    def own(self) -> Runtime:
+        """One runtime that prepares what the others fight for."""
+        if self._own is None:
+            self._own = self.runtime()
+        return self._own
 
     # --- plain SQL
 

@@ -1,0 +1,51 @@
+"""One record of every kind, with values that are hard to print."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+from flightctl.core import model as m
+from flightctl.views import bookings, flights, operations, payments
+from flightctl.views.base import View
+
+AT = datetime(2026, 12, 1, 0, 40, 12, tzinfo=UTC)
+LATE = datetime(2026, 12, 1, 20, 5, tzinfo=UTC)
+
+FLIGHT = m.Flight(
+    "6E203-20261201", "DEL", "DXB", AT.replace(second=0), LATE, date(2026, 12, 1), 180, 12, 7, Decimal("5400"),
+    m.FlightStatus.ACTIVE, "6E", "203",
+)  # fmt: skip
+LEG = m.ItineraryLeg("6E203-20261201", "DEL", "DXB", FLIGHT.departure_time, LATE, Decimal("5400.5"), 12)
+ITINERARY = m.Itinerary("CF_DEL_DXB_A1-20261201_B2-20261201", m.FlightType.COMPUTED, (LEG, LEG))
+BOOKING = m.Booking(
+    "K7QX2M", "tab\there\nüser", m.FlightType.COMPUTED, "CF_DEL_DXB_A1-20261201_B2-20261201", 2, Decimal("10800"),
+    m.BookingStatus.PENDING, ("A1-20261201", "B2-20261201"), AT, AT.replace(microsecond=120), AT, "pay-1", 'key "1"',
+)  # fmt: skip
+PAYMENT = m.Payment("pay-1", "K7QX2M", Decimal("10800"), m.PaymentStatus.SUCCESS, m.PaymentSource.GATEWAY, None, AT, AT)
+EVENT = m.BookingEvent("K7QX2M", AT, "asha", None, m.BookingStatus.PENDING, "booked")
+
+RECORDS: list[tuple[View, Any]] = [
+    (bookings.BOOKING, BOOKING),
+    (bookings.BOOKED, m.BookResult(BOOKING, False)),
+    (bookings.CHANGED_BOOKING, m.ChangeResult(BOOKING, True)),
+    (bookings.EVENT, EVENT),
+    (payments.PAYMENT, PAYMENT),
+    (payments.REFUNDED, m.RefundResult(PAYMENT, True)),
+    (payments.CALLBACK, m.CallbackResult("pay-1", "K7QX2M", PAYMENT.status, BOOKING.status, True)),
+    (payments.PROCESSED, m.ProcessResult(1, 1, errors=("pay-1: no",))),
+    (flights.ITINERARY, ITINERARY),
+    (flights.FLIGHT, FLIGHT),
+    (flights.QUOTED_FLIGHT, m.Quote(FLIGHT.flight_id, m.FlightType.DIRECT, (FLIGHT,))),
+    (flights.COMPUTED, m.Quote("CF_DEL_DXB_A1_B2", m.FlightType.COMPUTED, (FLIGHT, FLIGHT))),
+    (flights.SEATS, m.FlightSeats(FLIGHT, 3, 5)),
+    (flights.CHANGED_FLIGHT, m.FlightChange(FLIGHT, True, ("K7QX2M",), Decimal(3))),
+    (operations.SWEPT, m.SweepResult(1, 2, 3, 4, 5)),
+    (operations.SEEDED, m.SeedResult(9, 8, 7, date(2026, 12, 1), date(2026, 12, 2), ((3, "bad"),))),
+    (operations.PRECOMPUTED, m.PrecomputeResult(1, 2, 3)),
+    (operations.VIOLATION, m.Violation("SEATS", "6E203-20261201", None, "available 3, counted 4")),
+    (operations.CHECK, m.DoctorCheck("database", "ok", "works")),
+    (operations.SETTING, {"key": "locking", "value": "redis", "source": "default", "variable": "FLIGHTCTL_LOCKING"}),
+    (operations.REVISION, {"revision": None, "head": "0001", "upToDate": False}),
+]

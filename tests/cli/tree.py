@@ -1,0 +1,33 @@
+"""The commands there must be, and the ones there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from typer.main import get_group
+
+from flightctl.app import app
+
+EXPECTED = {
+    "search", "book", "confirm", "release", "sweep", "seed", "daemon",
+    "bookings show", "bookings list", "bookings history",
+    "flights list", "flights show", "flights seats", "flights add", "flights cancel", "flights update",
+    "payments list", "payments show", "payments process", "payments callback", "payments refund",
+    "routes precompute", "audit", "doctor", "db upgrade", "db current", "config show",
+}  # fmt: skip
+GROUPS = {path.split()[0] for path in EXPECTED if " " in path}
+
+
+def commands() -> dict[str, Any]:
+    """Every command of the program by its path; groups left out."""
+    return dict(_walk(get_group(app), ""))
+
+
+def _walk(group: Any, path: str) -> Iterator[tuple[str, Any]]:
+    for name in group.list_commands(None):
+        found = group.get_command(None, name)
+        if hasattr(found, "list_commands"):
+            yield from _walk(found, f"{path}{name} ")
+        else:
+            yield path + name, found
