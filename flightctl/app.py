@@ -31,6 +31,7 @@ class Root(LazyGroup):
         "sweep": "End every hold that has lapsed.",
         "daemon": "Run the sweep and the payment processor until stopped.",
         "audit": "Check that every seat, hold and payment adds up.",
+        "bench": "Measure flightctl next to bare drivers.",
         "doctor": "Check configuration, database, Redis and the sweep.",
         "db": "Migrate the database.",
         "config": "Show the settings in force.",

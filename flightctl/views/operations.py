@@ -40,7 +40,7 @@ def _precomputed(record: model.PrecomputeResult) -> Fields:
 PRECOMPUTED: Final = View(_precomputed, ("routes", "days", "tookMs"))
 
 
-def _violation(record: model.Violation) -> Fields:
+def violation_fields(record: model.Violation) -> Fields:
     return {
         "kind": record.kind,
         "flightId": record.flight_id,
@@ -50,7 +50,7 @@ def _violation(record: model.Violation) -> Fields:
 
 
 VIOLATION: Final = View(
-    _violation,
+    violation_fields,
     ("kind", "flightId", "bookingId", "detail"),
     cells=(
         text_of("kind"),
@@ -66,7 +66,7 @@ def audit_document(result: model.AuditResult) -> dict[str, Any]:
     return {
         "flightsChecked": result.flights_checked,
         "bookingsChecked": result.bookings_checked,
-        "violations": [_violation(violation) for violation in result.violations],
+        "violations": [violation_fields(violation) for violation in result.violations],
         "repaired": list(result.repaired),
     }
 

@@ -1,0 +1,87 @@
+"""``flightctl bench``."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flightctl.cli import command, group_app, session_of
+from flightctl.core.errors import InvariantViolationError, ValidationError
+from flightctl.session import Session
+from flightctl.views.bench import BENCH, bench_document
+
+if TYPE_CHECKING:
+    from flightctl.core.bench.result import BenchResult
+
+MAX_CLIENTS = 256
+MAX_SECONDS = 3600
+
+Clients = Annotated[int, typer.Option(metavar="N", help="Client processes.")]
+Seconds = Annotated[float, typer.Option(metavar="S", help="Seconds that each contender works.")]
+
+app = group_app(
+    "bench",
+    """Examples:
+      flightctl bench book
+      flightctl bench book --flights 200 --locking redis -o json
+      flightctl bench search --network india
+
+    Measure flightctl next to bare drivers, on a scratch schema of the configured servers.
+
+    Floor and flightctl take turns in the same run. A floor is the bare driver doing the least that the
+    same promise needs; a ratio is flightctl's speed over the floor's. The scratch schema is dropped at
+    the end, whatever ends the bench.
+    """,
+)
+
+
+def _check(what: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValidationError(f"{what} goes from {low:g} to {high:g}, not {value:g}")
+
+
+def _show(session: Session, result: "BenchResult") -> None:
+    session.show_rows(BENCH, result.rows, bench_document(result))
+    if result.violations:
+        raise InvariantViolationError(
+            f"the scratch schema does not add up after the bench: {len(result.violations)} violation(s), "
+            f"the first: {result.violations[0].kind}: {result.violations[0].detail}",
+            hint="The schema is gone; this is a defect of flightctl, or of the server.",
+            details={"violations": len(result.violations)},
+        )
+
+
+@command(app, "book")
+def book(
+    ctx: typer.Context,
+    locking: Annotated[str, typer.Option(metavar="database|redis", help="What orders the queue for a flight.")] = "database",
+    clients: Clients = 16,
+    flights: Annotated[int, typer.Option(metavar="N", help="Flights to choose from; 1 is a hot one.")] = 1,
+    seconds: Seconds = 10.0,
+    sold_out: Annotated[bool, typer.Option("--sold-out", help="No seats are left: measure refusals.")] = False,
+) -> None:
+    """Examples:
+      flightctl bench book
+      flightctl bench book --flights 200 --clients 16 --seconds 20
+      flightctl bench book --locking redis -o json
+      flightctl bench book --sold-out
+
+    Bookings a second.
+
+    The floor writes the same rows: one statement at a time, or all in one round trip. With --locking
+    redis, flightctl's row with locks and published counts is held against its row without Redis.
+
+    Exit codes:
+      0 measured, 2 wrong option, 4 refused in production, 7 database down, 9 the audit found damage
+    """
+    from flightctl.core.bench.book import bench_book
+
+    session = session_of(ctx)
+    if locking not in ("database", "redis"):
+        raise ValidationError(f"--locking is database or redis, not {locking[:40]!r}")
+    _check("--clients", clients, 1, MAX_CLIENTS)
+    _check("--flights", flights, 1, 100_000)
+    _check("--seconds", seconds, 0.1, MAX_SECONDS)
+    result = bench_book(
+        session.settings, locking=locking, clients=clients, flight_count=flights, seconds=seconds, sold_out=sold_out
+    )
+    _show(session, result)

@@ -1,0 +1,188 @@
+"""``bench book``: bookings a second, all clients on one hot flight or spread over many; or refusals when sold out."""
+
+import random
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final
+
+from sqlalchemy import insert
+
+from flightctl.core.bench import floors
+from flightctl.core.bench.audited import audit_scratch
+from flightctl.core.bench.load import Contender, Operation, compete
+from flightctl.core.bench.result import BenchResult, best
+from flightctl.core.bench.scratch import changed_settings, scratch
+from flightctl.core.booking import book
+from flightctl.core.database import Database, Transaction
+from flightctl.core.errors import NoSeatsAvailableError, ValidationError
+from flightctl.core.identifiers import new_booking_id, new_payment_id
+from flightctl.core.model import BookRequest
+from flightctl.core.runtime import Runtime
+from flightctl.core.schedule import database_now
+from flightctl.core.schema import flights
+from flightctl.core.settings import Settings
+
+SEATS: Final = 1_000_000_000
+"""Of each flight: never sold out during a bench."""
+HOLD_SECONDS: Final = 86400
+"""Longer than any bench, so that the audit meets no lapsed hold."""
+PRICE: Final = Decimal("5400.00")
+
+
+def bench_book(
+    settings: Settings, *, locking: str, clients: int, flight_count: int, seconds: float, sold_out: bool = False
+) -> BenchResult:
+    """Bookings of one seat each; the floors know flight and price by heart and read nothing.
+
+    With ``locking`` redis, flightctl with locks and published counts is held against flightctl without Redis.
+    """
+    with scratch(settings) as changed:
+        flight_ids = add_flights(changed, flight_count, available=0 if sold_out else SEATS)
+        alone = changed_settings(changed, {"redis.url": "", "locking": "database"})
+        contenders = [*_floors(alone, flight_ids, sold_out=sold_out), _flightctl("database", alone, flight_ids)]
+        if locking == "redis":
+            if not changed["redis.url"]:
+                raise ValidationError("--locking redis needs a Redis", hint="Set FLIGHTCTL_REDIS_URL.")
+            contenders.append(_flightctl("redis", changed_settings(changed, {"locking": "redis"}), flight_ids))
+        rows = compete(contenders, clients=clients, seconds=seconds)
+        if locking == "redis":
+            *bare, floor, own = rows
+            own = own.held_against(floor, *bare)
+        else:
+            *bare, own = rows
+            floor = best(bare)
+            own = own.held_against(floor, *(row for row in bare if row is not floor))
+        violations = audit_scratch(changed)
+    rows = (*rows[:-1], own)
+    return BenchResult("book", clients, flight_count, seconds, floor, own, rows, violations)
+
+
+def add_flights(settings: Settings, how_many: int, *, available: int, total: int = SEATS) -> list[str]:
+    """Fill the empty schema with flights from DEL to BLR, hours apart from tomorrow on; their ids."""
+    database = Database(settings)
+
+    def work(tx: Transaction) -> list[str]:
+        now = database_now(tx)
+        rows = []
+        for number in range(how_many):
+            departs = now + timedelta(days=2, minutes=number)
+            rows.append(
+                {
+                    "flight_id": f"XB{number}-{departs:%Y%m%d}",
+                    "source": "DEL",
+                    "destination": "BLR",
+                    "departure_time": departs,
+                    "arrival_time": departs + timedelta(hours=2),
+                    "departure_date": departs.date(),
+                    "total_seats": total,
+                    "available_seats": available,
+                    "price": PRICE,
+                    "status": "ACTIVE",
+                }
+            )
+        tx.execute(insert(flights), rows)
+        return [row["flight_id"] for row in rows]
+
+    try:
+        return database.run(work)
+    finally:
+        database.close()
+
+
+def _floors(settings: Settings, flight_ids: Sequence[str], *, sold_out: bool) -> list[Contender]:
+    driver = floors.driver_name(settings)
+    if sold_out:
+        return [Contender(f"{driver}, two SELECTs", partial(bare_refusal, settings, flight_ids))]
+    found = [Contender(f"{driver}, one statement at a time", partial(bare_one_by_one, settings, flight_ids))]
+    if driver == floors.PYMYSQL:
+        found.append(Contender(f"{driver}, one round trip", partial(bare_all_at_once, settings, flight_ids)))
+    return found
+
+
+def _flightctl(locking: str, settings: Settings, flight_ids: Sequence[str]) -> Contender:
+    return Contender(f"flightctl, locking {locking}", partial(flightctl_booking, settings, flight_ids))
+
+
+def flightctl_booking(settings: Settings, flight_ids: Sequence[str], number: int) -> Operation:
+    """The product's own use case, in a process that has it loaded."""
+    runtime = Runtime(settings, actor="bench")
+
+    def operation() -> int:
+        flight_id = random.choice(flight_ids)  # noqa: S311 - spreads load
+        request = BookRequest(flight_id, user=f"client {number}", ttl_seconds=HOLD_SECONDS, actor="bench")
+        with suppress(NoSeatsAvailableError):
+            book(runtime, request)
+        return 1
+
+    return operation
+
+
+def _bare_parameters(flight_ids: Sequence[str], number: int) -> Callable[[], dict[str, Any]]:
+    """What the rows of one booking say: the same lengths as flightctl's."""
+    def parameters() -> dict[str, Any]:
+        flight_id = random.choice(flight_ids)  # noqa: S311 - spreads load
+        return {
+            "booking": new_booking_id(),
+            "user": f"client {number}",
+            "flight": flight_id,
+            "seats": 1,
+            "price": PRICE,
+            "key": secrets.token_hex(12),
+            "payment": new_payment_id(),
+            "reason": f"booked: 1 seat held on {flight_id}",
+            "operation": f"{number:016}",
+        }
+
+    return parameters
+
+
+def bare_one_by_one(settings: Settings, flight_ids: Sequence[str], number: int) -> Operation:
+    bare = floors.Bare(settings)
+    key, seats, *children = (bare.text(statement) for statement in floors.BOOK)
+    draw = _bare_parameters(flight_ids, number)
+
+    def operation() -> int:
+        values = draw()
+        bare.begin()
+        bare.execute(key, values)
+        if bare.execute(seats, values) != 1:
+            bare.roll_back()
+            return 0
+        for statement in children:
+            bare.execute(statement, values)
+        bare.commit()
+        return 1
+
+    return operation
+
+
+def bare_all_at_once(settings: Settings, flight_ids: Sequence[str], number: int) -> Operation:
+    bare = floors.Bare(settings)
+    text = ";".join([bare.text(statement) for statement in floors.BOOK] + ["COMMIT"])
+    draw = _bare_parameters(flight_ids, number)
+
+    def operation() -> int:
+        bare.all_at_once(text, draw())
+        return 1
+
+    return operation
+
+
+def bare_refusal(settings: Settings, flight_ids: Sequence[str], number: int) -> Operation:
+    """Key and seats, read one after the other: a replay would have to be answered first."""
+    bare = floors.Bare(settings)
+    key, seats = (bare.text(statement) for statement in floors.SOLD_OUT)
+    draw = _bare_parameters(flight_ids, number)
+
+    def operation() -> int:
+        values = draw()
+        if bare.rows(key, values) or bare.rows(seats, values)[0][0] >= values["seats"]:
+            raise AssertionError("the flight is not sold out")
+        bare.commit()
+        return 1
+
+    return operation

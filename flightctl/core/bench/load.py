@@ -1,0 +1,178 @@
+"""Client processes that run an operation over and over, contenders in turns, and what their latencies come to."""
+
+import multiprocessing
+import signal
+import time
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any, Final
+
+from flightctl.core.bench.result import Row, row_of
+from flightctl.core.errors import FlightctlError, InternalError
+
+SLICE_SECONDS: Final = 0.5
+"""One turn of one contender: short against the drift of a machine, long against the start of a turn."""
+_HEAD_START: Final = 0.02
+"""Seconds between the call to start and the start, so that all clients hear it in time."""
+
+Operation = Callable[[], int]
+"""Does one piece of work and returns how many units that was (0: there was nothing to do)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """``make`` is called once in each client process, with the client's number; both must be picklable."""
+
+    what: str
+    make: Callable[[int], Operation]
+
+
+@dataclass(slots=True)
+class _Tally:
+    latencies: "array[float]" = field(default_factory=lambda: array("d"))
+    units: int = 0
+    wall: float = 0.0
+    peak_mb: float = 0.0
+
+
+class Crew:
+    """The client processes of one contender; idle unless told to run."""
+
+    def __init__(self, contender: Contender, clients: int) -> None:
+        self.what = contender.what
+        self._tally = _Tally()
+        # From a server process that has done nothing yet: clients inherit neither connections nor memory of ours.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["flightctl.core.bench.load", "flightctl.core.booking", "redis", "pymysql"])
+        self._pipes: list[Connection] = []
+        self._processes = []
+        for number in range(clients):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_client, args=(theirs, contender.make, number), daemon=True)
+            process.start()
+            theirs.close()
+            self._pipes.append(ours)
+            self._processes.append(process)
+
+    def wait_ready(self) -> None:
+        self._gather()
+
+    def run(self, seconds: float, *, counted: bool = True) -> int:
+        """One turn of all clients; the units done in it."""
+        begin = time.monotonic() + _HEAD_START
+        for pipe in self._pipes:
+            pipe.send((begin, seconds))
+        answers = self._gather()
+        units = sum(done for _, done, _, _ in answers)
+        if counted:
+            for latencies, _, _, peak in answers:
+                self._tally.latencies.frombytes(latencies)
+                self._tally.peak_mb = max(self._tally.peak_mb, peak)
+            self._tally.units += units
+            self._tally.wall += max(elapsed for _, _, elapsed, _ in answers)
+        return units
+
+    def row(self) -> Row:
+        tally = self._tally
+        return row_of(self.what, tally.latencies, units=tally.units, wall=tally.wall, peak_mb=tally.peak_mb)
+
+    def close(self) -> None:
+        for pipe in self._pipes:
+            pipe.close()
+        for process in self._processes:
+            process.join(2)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    def _gather(self) -> list[Any]:
+        answers = []
+        for pipe in self._pipes:
+            try:
+                answer = pipe.recv()
+            except EOFError:
+                raise InternalError(f"a client of {self.what} died") from None
+            if isinstance(answer, BaseException):
+                raise answer
+            answers.append(answer)
+        return answers
+
+
+@contextmanager
+def crews(contenders: Sequence[Contender], clients: int) -> Iterator[list[Crew]]:
+    """Crews whose clients are connected and waiting; ended afterwards."""
+    made: list[Crew] = []
+    try:
+        for contender in contenders:
+            made.append(Crew(contender, clients))
+        for crew in made:
+            crew.wait_ready()
+        yield made
+    finally:
+        for crew in made:
+            crew.close()
+
+
+def compete(contenders: Sequence[Contender], *, clients: int, seconds: float) -> list[Row]:
+    """Each contender's row after ``seconds`` of work, in turns that go round with a new first each time."""
+    with crews(contenders, clients) as made:
+        turns = max(2, round(seconds / SLICE_SECONDS))
+        for crew in made:
+            crew.run(min(SLICE_SECONDS, seconds / 2), counted=False)  # caches, pools and pages get warm
+        for turn in range(turns):
+            first = turn % len(made)
+            for crew in made[first:] + made[:first]:
+                crew.run(seconds / turns)
+        return [crew.row() for crew in made]
+
+
+def _client(pipe: Connection, make: Callable[[int], Operation], number: int) -> None:
+    """The client process: one answer when it is ready, then one for each turn, until the pipe closes."""
+    for ignored in (signal.SIGINT, signal.SIGTERM):  # who started it ends it
+        signal.signal(ignored, signal.SIG_IGN)
+    try:
+        operation = make(number)
+        pipe.send("ready")
+        while True:
+            begin, seconds = pipe.recv()
+            pipe.send(_turn(operation, begin, seconds))
+    except (EOFError, BrokenPipeError):
+        return
+    except FlightctlError as error:
+        pipe.send(error)
+    except Exception as error:  # noqa: BLE001 - the parent raises it
+        pipe.send(InternalError(f"{type(error).__name__}: {error}"))
+
+
+def _turn(operation: Operation, begin: float, seconds: float) -> tuple[bytes, int, float, float]:
+    latencies = array("d")
+    units = 0
+    clock = time.perf_counter
+    time.sleep(max(0.0, begin - time.monotonic()))
+    started = now = clock()
+    until = started + seconds
+    while now < until:
+        before = now
+        done = operation()
+        now = clock()
+        if done:
+            units += done
+            latencies.append((now - before) / done)
+    return latencies.tobytes(), units, now - started, peak_mb()
+
+
+def peak_mb() -> float:
+    """Peak resident memory of this process in MB (10^6 bytes); unlike ru_maxrss it starts anew with a new program."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as file:
+            for line in file:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024 / 1e6
+    except OSError:
+        pass
+    from resource import RUSAGE_SELF, getrusage
+
+    return getrusage(RUSAGE_SELF).ru_maxrss * 1024 / 1e6

@@ -1,0 +1,115 @@
+"""A schema that a bench may fill and spoil: made on the configured server, dropped whatever ends the bench.
+
+On a MySQL server it is a database ``flightctl_bench_<random>``, on the embedded default a temporary file; keys in
+Redis stand behind a random prefix. The tables of the configured database are never opened.
+"""
+
+import contextlib
+import secrets
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from flightctl.core.database import Database, parse_url
+from flightctl.core.errors import EnvironmentProtectedError
+from flightctl.core.settings import Settings
+
+NAME: Final = "flightctl_bench_"
+_REDIS_TIMEOUT: Final = 5.0
+"""Seconds: cleaning up is in no hurry."""
+
+
+@contextmanager
+def scratch(settings: Settings) -> Iterator[Settings]:
+    """The settings for an empty, migrated schema; it and its keys are gone afterwards.
+
+    Raises EnvironmentProtectedError in production, and what ``Database.upgrade`` raises.
+    """
+    if settings.production:
+        raise EnvironmentProtectedError("bench loads its servers to the limit; this environment is production")
+    name = NAME + secrets.token_hex(4)
+    with tempfile.TemporaryDirectory(prefix=NAME) as folder, _ended_by_signals():
+        url = _scratch_url(settings, name, folder)
+        changed = changed_settings(settings, {"database.url": url, "redis.prefix": name + ":"})
+        try:
+            database = Database(changed)
+            database.upgrade()
+            database.close()
+            yield changed
+        finally:
+            with _undisturbed():
+                _drop(changed, name)
+
+
+def changed_settings(settings: Settings, values: dict[str, Any]) -> Settings:
+    return replace(settings, values={**settings.values, **values})
+
+
+def _scratch_url(settings: Settings, name: str, folder: str) -> str:
+    url = parse_url(settings["database.url"])
+    target = str(Path(folder) / "flightctl.db") if url.get_backend_name() == "sqlite" else name
+    return url.set(database=target).render_as_string(hide_password=False)
+
+
+def _drop(settings: Settings, name: str) -> None:
+    """The name is this run's own and random, so that nothing else can be meant."""
+    url = parse_url(settings["database.url"])
+    with contextlib.ExitStack() as both:  # the one is dropped even when the other fails
+        if settings["redis.url"]:
+            both.callback(_forget_keys, settings)
+        if url.get_backend_name() != "sqlite":
+            both.callback(_drop_database, settings, name)
+
+
+def _drop_database(settings: Settings, name: str) -> None:
+    from sqlalchemy import create_engine
+
+    server = create_engine(parse_url(settings["database.url"])._replace(database=None))
+    with server.begin() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE IF EXISTS `{name}`")
+    server.dispose()
+
+
+def _forget_keys(settings: Settings) -> None:
+    from redis.exceptions import RedisError
+
+    from flightctl.core.cache import connect
+
+    with contextlib.suppress(RedisError, OSError), connect(settings["redis.url"], timeout=_REDIS_TIMEOUT) as client:
+        keys = list(client.scan_iter(match=settings["redis.prefix"] + "*", count=1000))
+        for start in range(0, len(keys), 1000):
+            client.delete(*keys[start : start + 1000])
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a bench as Ctrl-C does: through the clean-up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A second Ctrl-C must not leave the schema behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
