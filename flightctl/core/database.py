@@ -371,6 +371,7 @@ def _mysql_engine(url: URL, settings: Settings) -> Engine:
     query = {"charset": "utf8mb4", **url.query}
     return create_engine(
         url.set(query=query),
+        paramstyle="format",  # by position, as SQLite's: what prepare() binds
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
         pool_reset_on_return=None,  # Database rolls back what it began

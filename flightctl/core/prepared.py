@@ -38,7 +38,6 @@ class Prepared:
             (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
             for name in compiled.positiontup or ()
         ]
-        self._names = {name: bind.key for name, bind in compiled.binds.items()}
         self.make: Any = None
         if isinstance(statement, Select):
             columns = list(statement.selected_columns)
@@ -110,16 +109,16 @@ def _all_at_once(connection: Connection, steps: Sequence[Step], transaction: boo
     driver: Any = connection.connection.driver_connection
     texts: list[str] = ["START TRANSACTION"] if transaction else []
     makers: list[Prepared | None] = [None] if transaction else []
-    with driver.cursor() as cursor:
-        for step in steps:
-            each = _each(step)
-            prepared = prepare(step.statement, each[0], connection.dialect)
-            texts.append(_text(cursor, prepared, each))
-            makers.append(prepared if prepared.make is not None else None)
+    cursor = driver.cursor()
+    for step in steps:
+        each = _each(step)
+        prepared = prepare(step.statement, each[0], connection.dialect)
+        texts.append(_text(cursor, prepared, each))
+        makers.append(prepared if prepared.make is not None else None)
     if transaction:
         texts.append("COMMIT")
         makers.append(None)
-    results = _execute(connection, driver, ";".join(texts), makers)
+    results = _execute(connection, cursor, ";".join(texts), makers)
     return results[1:-1] if transaction else results
 
 
@@ -132,23 +131,22 @@ def _text(cursor: Any, prepared: Prepared, each: Sequence[Parameters]) -> str:
     return head + values + ", ".join(rows)
 
 
-def _execute(connection: Connection, driver: Any, sql: str, makers: Sequence[Prepared | None]) -> list[list[Any]]:
-    # The options keep SQLAlchemy (and so PyMySQL) from formatting a text that is formatted already.
-    result = connection.execution_options(no_parameters=True).exec_driver_sql(sql)
-    cursor: Any = result.cursor
+def _execute(connection: Connection, cursor: Any, sql: str, makers: Sequence[Prepared | None]) -> list[list[Any]]:
+    """Through the driver's own cursor: SQLAlchemy's results end with the first statement. Its errors are kept."""
     results: list[list[Any]] = []
+    driver_error: Any = connection.dialect.loaded_dbapi.Error
     try:
+        cursor.execute(sql)
         for position, prepared in enumerate(makers):
             if position and not cursor.nextset():
                 raise AssertionError("the server answered fewer statements than were sent")
             results.append([] if prepared is None else prepared.rows(cursor.fetchall()))
-    except connection.dialect.loaded_dbapi.Error as error:
-        wrapped = DBAPIError.instance(
-            sql[:80], None, error, connection.dialect.loaded_dbapi.Error, dialect=connection.dialect
-        )
-        if connection.dialect.is_disconnect(error, driver, None):
+        cursor.close()
+    except driver_error as error:
+        lost = connection.dialect.is_disconnect(error, None, None)
+        if lost:
             connection.invalidate(error)
-        raise wrapped from error
-    finally:
-        result.close()
+        raise DBAPIError.instance(
+            "a batch", None, error, driver_error, connection_invalidated=lost, dialect=connection.dialect
+        ) from error
     return results
