@@ -53,7 +53,9 @@ def _show(session: Session, result: "BenchResult") -> None:
 @command(app, "book")
 def book(
     ctx: typer.Context,
-    locking: Annotated[str, typer.Option(metavar="database|redis", help="What orders the queue for a flight.")] = "database",
+    locking: Annotated[
+        str, typer.Option(metavar="database|redis", help="What orders the queue for a flight.")
+    ] = "database",
     clients: Clients = 16,
     flights: Annotated[int, typer.Option(metavar="N", help="Flights to choose from; 1 is a hot one.")] = 1,
     seconds: Seconds = 10.0,
@@ -85,3 +87,27 @@ def book(
         session.settings, locking=locking, clients=clients, flight_count=flights, seconds=seconds, sold_out=sold_out
     )
     _show(session, result)
+
+
+@command(app, "start")
+def start(
+    ctx: typer.Context,
+    passes: Annotated[int, typer.Option(metavar="N", help="Runs of each, of which the median counts.")] = 30,
+) -> None:
+    """Examples:
+      flightctl bench start
+      flightctl bench start --passes 10 -o json
+
+    Whole commands, from the start of the process to its end.
+
+    --help, a search that Redis can answer and a booking, each next to a bare interpreter that imports
+    the libraries it cannot do without. Ratios are of medians.
+
+    Exit codes:
+      0 measured, 2 wrong option, 4 refused in production, 7 database down, 9 the audit found damage
+    """
+    from flightctl.core.bench.start import bench_start
+
+    _check("--passes", passes, 1, 10_000)
+    session = session_of(ctx)
+    _show(session, bench_start(session.settings, passes=passes))

@@ -32,11 +32,11 @@ from flightctl.core.model import (
     BookingStatus,
     BookRequest,
     BookResult,
-    Flight,
     FlightType,
     PaymentSource,
     PaymentStatus,
 )
+from flightctl.core.offers import Offer, Quoted
 from flightctl.core.prepared import Step
 from flightctl.core.routing import check_connection
 from flightctl.core.runtime import Runtime
@@ -54,7 +54,7 @@ _LOOK_AGAIN: Final = _OWN_ID | {inventory.NOT_TAKEN, "uq_bookings_idempotency_ke
 """Constraints that refuse a claim because the world has moved since the look: the next look tells how."""
 _POLL_START, _POLL_LIMIT = 0.05, 0.5
 
-_BY_KEY: Final = select(bookings).where(bookings.c.idempotency_key == bindparam("key"))
+_BY_KEY: Final = select(bookings.c.booking_id).where(bookings.c.idempotency_key == bindparam("key"))
 _ADD_BOOKING: Final = insert(bookings)
 _ADD_LEGS: Final = insert(booking_flights)
 _ADD_PAYMENT: Final = insert(payments)
@@ -111,27 +111,35 @@ def _check_request(settings: Settings, request: BookRequest, key: str) -> _Order
 def _book(runtime: Runtime, order: _Order) -> BookResult:
     operation = Operation()
     booking_id = new_booking_id()
+    quoted = runtime.offers.recall(order.flight_ids)
+    if quoted is not None:
+        _check_legs(runtime.settings, order, quoted.offers)
     for _ in range(_CLAIM_ATTEMPTS):
-        found = runtime.database.read(lambda tx: _look(tx, runtime.settings, order))
-        if isinstance(found, Booking):
-            # Our own booking, when its COMMIT got no answer: this is the first report of it, not a replay.
-            return BookResult(found, replayed=found.booking_id != booking_id)
-        booking = _new_booking(order, booking_id, *found)
+        if quoted is None:
+            found = runtime.database.read(lambda tx: _look(tx, runtime.settings, order))
+            if isinstance(found, Booking):
+                # Our own booking, when its COMMIT got no answer: this is the first report of it, not a replay.
+                return BookResult(found, replayed=found.booking_id != booking_id)
+            quoted = found
+            runtime.offers.remember(quoted)
         try:
-            _claim(runtime, booking, operation)
+            booking = _new_booking(order, booking_id, quoted)
+            _claim(runtime, order, booking, quoted.offers, operation)
         except DBAPIError as error:
             name = duplicate_key(error) or violated_check(error)
             if name in _OWN_ID and not operation.commit_unknown:
                 booking_id = new_booking_id()
             elif name not in _LOOK_AGAIN:
                 raise translate(error) from error
+            quoted = None
+            runtime.offers.forget(order.flight_ids)
             continue
         return BookResult(booking, replayed=False)
     raise LockAcquisitionFailedError("others keep taking what it needs and giving it back")
 
 
-def _look(tx: Transaction, settings: Settings, order: _Order) -> "Booking | tuple[list[Flight], datetime]":
-    """The booking that the key made, or the flights to book and the database's clock.
+def _look(tx: Transaction, settings: Settings, order: _Order) -> Booking | Quoted:
+    """The booking that the key made, or what the flights cost and when they fly.
 
     The flights are read first and the key after: a key whose booking sold the flight out is then seen, whoever
     committed in between. A sold-out flight is refused here, by a plain read and before any lock.
@@ -140,25 +148,27 @@ def _look(tx: Transaction, settings: Settings, order: _Order) -> "Booking | tupl
         [Step(inventory.BOOKABLE, inventory.leg_parameters(order.flight_ids)), Step(_BY_KEY, {"key": order.key})]
     )
     if replays:
-        return _replay(tx, order, replays[0])
+        return _replay(tx, order, replays[0].booking_id)
     flights = inventory.bookable(order.flight_ids, rows)
-    _check_legs(settings, order, flights)
+    quoted = Quoted([Offer.of(flight) for flight in flights], rows[0].now)
+    _check_legs(settings, order, quoted.offers)
     for flight in flights:
         if flight.available_seats < order.seats:
             raise inventory.no_seats(flight.flight_id, order.seats, flight.available_seats)
-    return flights, rows[0].now
+    return quoted
 
 
-def _replay(tx: Transaction, order: _Order, row: Any) -> Booking:
-    if (row.user_id, row.flight_identifier, row.seats) != (order.user, order.identifier, order.seats):
+def _replay(tx: Transaction, order: _Order, booking_id: str) -> Booking:
+    booking = records.load_booking(tx, booking_id)
+    if (booking.user_id, booking.flight_identifier, booking.seats) != (order.user, order.identifier, order.seats):
         raise IdempotencyMismatchError(
-            f"the idempotency key was used for another request: {row.seats} seats of {row.flight_identifier}",
-            details={"bookingId": row.booking_id},
+            f"the idempotency key was used for another request: {booking.seats} seats of {booking.flight_identifier}",
+            details={"bookingId": booking.booking_id},
         )
-    return records.to_booking(tx, row)
+    return booking
 
 
-def _check_legs(settings: Settings, order: _Order, flights: Sequence[Flight]) -> None:
+def _check_legs(settings: Settings, order: _Order, flights: Sequence[Offer]) -> None:
     if order.kind is FlightType.DIRECT:
         return
     epoch = datetime.min.replace(tzinfo=flights[0].departure_time.tzinfo)
@@ -180,8 +190,10 @@ def _check_legs(settings: Settings, order: _Order, flights: Sequence[Flight]) ->
         )
 
 
-def _new_booking(order: _Order, booking_id: str, flights: Sequence[Flight], now: datetime) -> Booking:
-    price = sum((flight.price for flight in flights), Decimal(0)) * order.seats
+def _new_booking(order: _Order, booking_id: str, quoted: Quoted) -> Booking:
+    offers, now = quoted.offers, quoted.now
+    price = sum((offer.price for offer in offers), Decimal(0)) * order.seats
+    expires_at = min(now + timedelta(seconds=order.hold_seconds), *(offer.departure_time for offer in offers))
     return Booking(
         booking_id=booking_id,
         user_id=order.user,
@@ -191,7 +203,7 @@ def _new_booking(order: _Order, booking_id: str, flights: Sequence[Flight], now:
         total_price=price,
         status=BookingStatus.PENDING,
         flight_ids=order.flight_ids,
-        expires_at=min(now + timedelta(seconds=order.hold_seconds), *(flight.departure_time for flight in flights)),
+        expires_at=expires_at,
         created_at=now,
         updated_at=now,
         payment_id=new_payment_id(),
@@ -199,76 +211,68 @@ def _new_booking(order: _Order, booking_id: str, flights: Sequence[Flight], now:
     )
 
 
-def _claim(runtime: Runtime, booking: Booking, operation: Operation) -> None:
+def _claim(runtime: Runtime, order: _Order, booking: Booking, offers: Sequence[Offer], operation: Operation) -> None:
     """Write the booking and all that belongs to it, in one transaction and one round trip.
 
     The key comes first (a twin waits at the unique index), the seats before their holds (a hold's foreign key would
     share-lock the flight's row, and two such sharers that both want the seats are a deadlock).
     """
     assert booking.expires_at is not None
-    assert booking.payment_id is not None
+    now, price, booking_id = booking.created_at, booking.total_price, booking.booking_id
+    payment = {**_payment_values(booking_id, str(booking.payment_id)), "amount": price}
     steps = [
-        Step(_ADD_BOOKING, _booking_values(booking)),
-        *inventory.take_steps(
-            booking.booking_id,
-            booking.flight_ids,
-            booking.seats,
-            now=booking.created_at,
-            expires_at=booking.expires_at,
-        ),
-        Step(_ADD_LEGS, _leg_values(booking)),
-        Step(_ADD_PAYMENT, _payment_values(booking)),
-        Step(records.ADD_EVENT, _event_values(booking, runtime.actor, operation)),
+        Step(_ADD_BOOKING, {**_booking_values(order, booking_id), "total_price": price, **_both_times(now)}),
+        *inventory.take_steps(booking_id, offers, order.seats, now=now, expires_at=booking.expires_at),
+        Step(_ADD_LEGS, _leg_values(order, booking_id)),
+        Step(_ADD_PAYMENT, {**payment, **_both_times(now)}),
+        Step(records.ADD_EVENT, _event_values(order, booking_id, runtime.actor, operation)),
     ]
-    with runtime.locks.hold(booking.flight_ids) as held:
-        if runtime.cache.enabled:
-            steps.append(inventory.counts_step(booking.flight_ids))
-            held.publish(inventory.to_counts(runtime.database.send(steps, operation=operation)[-1]))
-        else:
-            runtime.database.send(steps, operation=operation)
+    with runtime.locks.hold(order.flight_ids) as held:
+        counts = [inventory.counts_step(order.flight_ids)] if runtime.cache.enabled else []
+        results = runtime.database.send(steps, then=counts, operation=operation)
+        if counts:
+            held.publish(inventory.to_counts(results[-1]))
 
 
-def _booking_values(booking: Booking) -> dict[str, Any]:
+def _booking_values(order: _Order, booking_id: str) -> dict[str, Any]:
     return {
-        "booking_id": booking.booking_id,
-        "user_id": booking.user_id,
-        "flight_type": booking.flight_type.value,
-        "flight_identifier": booking.flight_identifier,
-        "seats": booking.seats,
-        "total_price": booking.total_price,
-        "status": booking.status.value,
-        "idempotency_key": booking.idempotency_key,
-        "created_at": booking.created_at,
-        "updated_at": booking.updated_at,
+        "booking_id": booking_id,
+        "user_id": order.user,
+        "flight_type": order.kind.value,
+        "flight_identifier": order.identifier,
+        "seats": order.seats,
+        "status": BookingStatus.PENDING.value,
+        "idempotency_key": order.key,
     }
 
 
-def _leg_values(booking: Booking) -> list[dict[str, Any]]:
+def _both_times(now: datetime) -> dict[str, Any]:
+    return {"created_at": now, "updated_at": now}
+
+
+def _leg_values(order: _Order, booking_id: str) -> list[dict[str, Any]]:
     return [
-        {"booking_id": booking.booking_id, "leg_order": position, "flight_id": flight_id}
-        for position, flight_id in enumerate(booking.flight_ids, 1)
+        {"booking_id": booking_id, "leg_order": position, "flight_id": flight_id}
+        for position, flight_id in enumerate(order.flight_ids, 1)
     ]
 
 
-def _payment_values(booking: Booking) -> dict[str, Any]:
+def _payment_values(booking_id: str, payment_id: str) -> dict[str, Any]:
     return {
-        "payment_id": booking.payment_id,
-        "booking_id": booking.booking_id,
-        "amount": booking.total_price,
+        "payment_id": payment_id,
+        "booking_id": booking_id,
         "status": PaymentStatus.REQUESTED.value,
         "source": PaymentSource.GATEWAY.value,
-        "created_at": booking.created_at,
-        "updated_at": booking.created_at,
     }
 
 
-def _event_values(booking: Booking, actor: str, operation: Operation) -> dict[str, Any]:
-    held = " and ".join(booking.flight_ids)
-    seats = f"{booking.seats} seat{'s' if booking.seats > 1 else ''}"
+def _event_values(order: _Order, booking_id: str, actor: str, operation: Operation) -> dict[str, Any]:
+    held = " and ".join(order.flight_ids)
+    seats = f"{order.seats} seat{'s' if order.seats > 1 else ''}"
     return records.event(
-        booking.booking_id,
+        booking_id,
         None,
-        booking.status,
+        BookingStatus.PENDING,
         actor=actor,
         reason=f"booked: {seats} held on {held}",
         operation_id=operation.id,

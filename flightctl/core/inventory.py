@@ -15,6 +15,7 @@ from flightctl.core.database import Conflict, Operation, Transaction
 from flightctl.core.errors import InvalidFlightError, NoSeatsAvailableError
 from flightctl.core.identifiers import MAX_LEGS
 from flightctl.core.model import Flight, FlightStatus, HoldOutcome
+from flightctl.core.offers import Offer
 from flightctl.core.prepared import Step
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import flights, rows_changed, seat_reservations, utc_now
@@ -34,6 +35,11 @@ _TAKE: Final = (
         seat_version=flights.c.seat_version + 1,
     )
 )
+_TAKE_OFFERED: Final = _TAKE.where(
+    flights.c.price == bindparam("costs", type_=flights.c.price.type),
+    flights.c.departure_time == bindparam("departs", type_=flights.c.departure_time.type),
+    flights.c.arrival_time == bindparam("arrives", type_=flights.c.arrival_time.type),
+)
 _GIVE_BACK: Final = (
     update(flights)
     .where(flights.c.flight_id == bindparam("id"))
@@ -47,8 +53,18 @@ _FLIGHTS: Final = select(flights, (flights.c.departure_time <= utc_now()).label(
 )
 # Up to three legs as three parameters (repeated for fewer): no list to expand, so the text can be prepared.
 _LEGS = [bindparam(f"leg{number}", type_=String) for number in range(1, MAX_LEGS + 1)]
+# No column more than a booking looks at: reading a column's description costs the client as much as its value.
 BOOKABLE: Final = select(
-    flights, (flights.c.departure_time <= utc_now()).label("departed"), utc_now().label("now")
+    flights.c.flight_id,
+    flights.c.source,
+    flights.c.destination,
+    flights.c.departure_time,
+    flights.c.arrival_time,
+    flights.c.available_seats,
+    flights.c.price,
+    flights.c.status,
+    (flights.c.departure_time <= utc_now()).label("departed"),
+    utc_now().label("now"),
 ).where(flights.c.flight_id.in_(_LEGS))
 _LOCKED_FLIGHTS: Final = _FLIGHTS.order_by(flights.c.flight_id).with_for_update()
 _COUNTS: Final = select(
@@ -89,6 +105,7 @@ _ADD_HOLD: Final = insert(seat_reservations)
 _ADD_HOLD_IF_TAKEN: Final = insert(seat_reservations).values(
     seats=case((rows_changed() == 1, bindparam("n", type_=Integer)), else_=0)
 )
+
 NOT_TAKEN: Final = "ck_seat_reservations_seats"
 """The CHECK that a batch of ``take_steps`` fails by when a flight is sold out, cancelled or departed."""
 
@@ -114,15 +131,15 @@ def to_flight(row: Any) -> Flight:
 
 def require_bookable(tx: Transaction, flight_ids: Sequence[str]) -> list[Flight]:
     """The flights in the order asked for. Raises InvalidFlightError for an unknown, cancelled or departed one."""
-    return bookable(flight_ids, tx.execute(_FLIGHTS, {"ids": list(flight_ids)}))
+    return [to_flight(row) for row in bookable(flight_ids, tx.execute(_FLIGHTS, {"ids": list(flight_ids)}))]
 
 
-def bookable(flight_ids: Sequence[str], found: Iterable[Any]) -> list[Flight]:
-    """``require_bookable`` for rows that were read before."""
+def bookable(flight_ids: Sequence[str], found: Iterable[Any]) -> list[Any]:
+    """The rows found, in the order asked for; raises as ``require_bookable`` does."""
     rows = {row.flight_id: row for row in found}
     for flight_id in flight_ids:
         _check(flight_id, rows.get(flight_id))
-    return [to_flight(rows[flight_id]) for flight_id in flight_ids]
+    return [rows[flight_id] for flight_id in flight_ids]
 
 
 def leg_parameters(flight_ids: Sequence[str]) -> dict[str, str]:
@@ -131,15 +148,17 @@ def leg_parameters(flight_ids: Sequence[str]) -> dict[str, str]:
 
 
 def take_steps(
-    booking_id: str, flight_ids: Iterable[str], seats: int, *, now: datetime, expires_at: datetime
+    booking_id: str, offers: Iterable[Offer], seats: int, *, now: datetime, expires_at: datetime
 ) -> list[Step]:
-    """Take the seats and write their holds, in sorted order; the batch fails by NOT_TAKEN unless all can be had."""
+    """Take the seats and write their holds, in sorted order; the batch fails by NOT_TAKEN unless all can be had, at the
+    price and time offered."""
     steps = []
-    for flight_id in sorted(flight_ids):
-        steps.append(Step(_TAKE, {"id": flight_id, "n": seats}))
+    for offer in sorted(offers, key=lambda offer: offer.flight_id):
+        terms = {"costs": offer.price, "departs": offer.departure_time, "arrives": offer.arrival_time}
+        steps.append(Step(_TAKE_OFFERED, {"id": offer.flight_id, "n": seats, **terms}))
         hold = {
             "booking_id": booking_id,
-            "flight_id": flight_id,
+            "flight_id": offer.flight_id,
             "n": seats,
             "created_at": now,
             "expires_at": expires_at,

@@ -73,71 +73,99 @@ def prepare(statement: Executable, parameters: Parameters, dialect: Dialect) -> 
     return prepared
 
 
-def send(connection: Connection, steps: Sequence[Step], *, transaction: bool) -> list[list[Any]]:
-    """Execute the steps in order; the rows of each (none for what is no SELECT).
+def send(
+    connection: Connection, steps: Sequence[Step], *, transaction: bool, then: Sequence[Step] = ()
+) -> list[list[Any]]:
+    """Execute the steps in order; the rows of each (none for what is no SELECT), those of ``then`` at the end.
 
-    With ``transaction`` they begin and commit one: on MySQL all in one round trip, which stops at the first error and
-    has then committed nothing. Raises DBAPIError; the caller rolls back.
+    With ``transaction`` they begin and commit one, and ``then`` follows the COMMIT: on MySQL all in one round trip,
+    which stops at the first error and has then committed nothing. Raises DBAPIError; the caller rolls back.
     """
     if connection.dialect.name == "sqlite":
-        return _one_by_one(connection, steps, transaction)
-    return _all_at_once(connection, steps, transaction)
+        return _one_by_one(connection, steps, transaction, then)
+    return _all_at_once(connection, steps, transaction, then)
 
 
-def _one_by_one(connection: Connection, steps: Sequence[Step], transaction: bool) -> list[list[Any]]:
+def _one_by_one(
+    connection: Connection, steps: Sequence[Step], transaction: bool, then: Sequence[Step]
+) -> list[list[Any]]:
     if transaction:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-    results = []
-    for step in steps:
-        rows: list[Any] = []
-        for parameters in _each(step):
-            prepared = prepare(step.statement, parameters, connection.dialect)
-            result = connection.exec_driver_sql(prepared.sql, prepared.arguments(parameters))
-            if prepared.make is not None:
-                rows += prepared.rows(result.fetchall())
-        results.append(rows)
+    results = [_run(connection, step) for step in steps]
     if transaction:
         connection.exec_driver_sql("COMMIT")
-    return results
+    return results + [_run(connection, step) for step in then]
+
+
+def _run(connection: Connection, step: Step) -> list[Any]:
+    rows: list[Any] = []
+    for parameters in _each(step):
+        prepared = prepare(step.statement, parameters, connection.dialect)
+        result = connection.exec_driver_sql(prepared.sql, prepared.arguments(parameters))
+        if prepared.make is not None:
+            rows += prepared.rows(result.fetchall())
+    return rows
 
 
 def _each(step: Step) -> Sequence[Parameters]:
     return [step.parameters] if isinstance(step.parameters, Mapping) else step.parameters
 
 
-def _all_at_once(connection: Connection, steps: Sequence[Step], transaction: bool) -> list[list[Any]]:
-    driver: Any = connection.connection.driver_connection
-    texts: list[str] = ["START TRANSACTION"] if transaction else []
-    makers: list[Prepared | None] = [None] if transaction else []
-    cursor = driver.cursor()
-    for step in steps:
+class _Batch:
+    """Statements that are sent together: their text with placeholders, its arguments, and who reads each result."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self.texts: list[str] = []
+        self.arguments: list[Any] = []
+        self.readers: list[Prepared | None] = []
+        self.own: list[int] = []
+        """Positions of the steps' results among all."""
+
+    def add_text(self, text: str) -> None:
+        self.texts.append(text)
+        self.readers.append(None)
+
+    def add(self, step: Step) -> None:
+        """An INSERT of several rows becomes one statement."""
         each = _each(step)
-        prepared = prepare(step.statement, each[0], connection.dialect)
-        texts.append(_text(cursor, prepared, each))
-        makers.append(prepared if prepared.make is not None else None)
+        prepared = prepare(step.statement, each[0], self._dialect)
+        text = prepared.sql
+        if len(each) > 1:
+            head, values, group = text.partition(" VALUES ")
+            text = head + values + ", ".join([group] * len(each))
+        for parameters in each:
+            self.arguments += prepared.arguments(parameters)
+        self.own.append(len(self.texts))
+        self.texts.append(text)
+        self.readers.append(prepared if prepared.make is not None else None)
+
+
+def _all_at_once(
+    connection: Connection, steps: Sequence[Step], transaction: bool, then: Sequence[Step]
+) -> list[list[Any]]:
+    batch = _Batch(connection.dialect)
     if transaction:
-        texts.append("COMMIT")
-        makers.append(None)
-    results = _execute(connection, cursor, ";".join(texts), makers)
-    return results[1:-1] if transaction else results
+        batch.add_text("START TRANSACTION")
+    for step in steps:
+        batch.add(step)
+    if transaction:
+        batch.add_text("COMMIT")
+    for step in then:
+        batch.add(step)
+    results = _execute(connection, batch)
+    return [results[position] for position in batch.own]
 
 
-def _text(cursor: Any, prepared: Prepared, each: Sequence[Parameters]) -> str:
-    """The statement with its values escaped by the driver; an INSERT of several rows as one."""
-    if len(each) == 1:
-        return str(cursor.mogrify(prepared.sql, prepared.arguments(each[0])))
-    head, values, group = prepared.sql.partition(" VALUES ")
-    rows = (cursor.mogrify(group, prepared.arguments(parameters)) for parameters in each)
-    return head + values + ", ".join(rows)
-
-
-def _execute(connection: Connection, cursor: Any, sql: str, makers: Sequence[Prepared | None]) -> list[list[Any]]:
+def _execute(connection: Connection, batch: _Batch) -> list[list[Any]]:
     """Through the driver's own cursor: SQLAlchemy's results end with the first statement. Its errors are kept."""
     results: list[list[Any]] = []
+    driver: Any = connection.connection.driver_connection
     driver_error: Any = connection.dialect.loaded_dbapi.Error
     try:
-        cursor.execute(sql)
-        for position, prepared in enumerate(makers):
+        cursor = driver.cursor()
+        cursor.execute(";".join(batch.texts), batch.arguments)
+        for position, prepared in enumerate(batch.readers):
             if position and not cursor.nextset():
                 raise AssertionError("the server answered fewer statements than were sent")
             results.append([] if prepared is None else prepared.rows(cursor.fetchall()))

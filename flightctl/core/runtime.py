@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from flightctl.core.cache import Cache
     from flightctl.core.database import Database
     from flightctl.core.locks import InventoryLocks
+    from flightctl.core.offers import Offers
 
 
 class Runtime:
@@ -19,6 +20,12 @@ class Runtime:
         self.settings = settings
         self.actor = actor
         self.warn: Callable[[str], None] = warn or (lambda _: None)
+
+    @cached_property
+    def offers(self) -> "Offers":
+        from flightctl.core.offers import Offers
+
+        return Offers()
 
     @cached_property
     def database(self) -> "Database":

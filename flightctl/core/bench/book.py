@@ -41,8 +41,10 @@ def bench_book(
     With ``locking`` redis, flightctl with locks and published counts is held against flightctl without Redis.
     """
     with scratch(settings) as changed:
-        flight_ids = add_flights(changed, flight_count, available=0 if sold_out else SEATS)
         alone = changed_settings(changed, {"redis.url": "", "locking": "database"})
+        flight_ids = add_flights(changed, flight_count, seats=1 if sold_out else SEATS)
+        if sold_out:
+            _sell_out(alone, flight_ids)
         contenders = [*_floors(alone, flight_ids, sold_out=sold_out), _flightctl("database", alone, flight_ids)]
         if locking == "redis":
             if not changed["redis.url"]:
@@ -57,17 +59,16 @@ def bench_book(
             floor = best(bare)
             own = own.held_against(floor, *(row for row in bare if row is not floor))
         violations = audit_scratch(changed)
-    rows = (*rows[:-1], own)
-    return BenchResult("book", clients, flight_count, seconds, floor, own, rows, violations)
+    return BenchResult("book", clients, flight_count, seconds, floor, own, (*rows[:-1], own), violations)
 
 
-def add_flights(settings: Settings, how_many: int, *, available: int, total: int = SEATS) -> list[str]:
+def add_flights(settings: Settings, how_many: int, *, seats: int = SEATS) -> list[str]:
     """Fill the empty schema with flights from DEL to BLR, hours apart from tomorrow on; their ids."""
     database = Database(settings)
 
     def work(tx: Transaction) -> list[str]:
         now = database_now(tx)
-        rows = []
+        rows: list[dict[str, Any]] = []
         for number in range(how_many):
             departs = now + timedelta(days=2, minutes=number)
             rows.append(
@@ -78,8 +79,8 @@ def add_flights(settings: Settings, how_many: int, *, available: int, total: int
                     "departure_time": departs,
                     "arrival_time": departs + timedelta(hours=2),
                     "departure_date": departs.date(),
-                    "total_seats": total,
-                    "available_seats": available,
+                    "total_seats": seats,
+                    "available_seats": seats,
                     "price": PRICE,
                     "status": "ACTIVE",
                 }
@@ -91,6 +92,13 @@ def add_flights(settings: Settings, how_many: int, *, available: int, total: int
         return database.run(work)
     finally:
         database.close()
+
+
+def _sell_out(settings: Settings, flight_ids: Sequence[str]) -> None:
+    runtime = Runtime(settings, actor="bench")
+    for flight_id in flight_ids:
+        book(runtime, BookRequest(flight_id, user="first", ttl_seconds=HOLD_SECONDS))
+    runtime.close()
 
 
 def _floors(settings: Settings, flight_ids: Sequence[str], *, sold_out: bool) -> list[Contender]:
@@ -123,6 +131,7 @@ def flightctl_booking(settings: Settings, flight_ids: Sequence[str], number: int
 
 def _bare_parameters(flight_ids: Sequence[str], number: int) -> Callable[[], dict[str, Any]]:
     """What the rows of one booking say: the same lengths as flightctl's."""
+
     def parameters() -> dict[str, Any]:
         flight_id = random.choice(flight_ids)  # noqa: S311 - spreads load
         return {

@@ -66,7 +66,7 @@ class Crew:
         for pipe in self._pipes:
             pipe.send((begin, seconds))
         answers = self._gather()
-        units = sum(done for _, done, _, _ in answers)
+        units: int = sum(done for _, done, _, _ in answers)
         if counted:
             for latencies, _, _, peak in answers:
                 self._tally.latencies.frombytes(latencies)

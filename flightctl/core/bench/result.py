@@ -48,8 +48,14 @@ def percentile(ordered: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
-def row_of(what: str, seconds_each: Sequence[float], *, units: int | None = None, wall: float | None = None,
-           peak_mb: float | None = None) -> Row:
+def row_of(
+    what: str,
+    seconds_each: Sequence[float],
+    *,
+    units: int | None = None,
+    wall: float | None = None,
+    peak_mb: float | None = None,
+) -> Row:
     """A row from latencies. Throughput is ``units`` in ``wall`` seconds, or one after the other when not given."""
     ordered = sorted(seconds_each)
     wall = sum(ordered) if wall is None else wall
