@@ -16,6 +16,7 @@ from flightctl.core import money, records
 from flightctl.core.database import Operation, Transaction
 from flightctl.core.errors import FlightctlError, InvalidStateError
 from flightctl.core.gateway import Gateway, MockGateway
+from flightctl.core.identifiers import normal_id, storable
 from flightctl.core.model import (
     BookingStatus,
     CallbackStatus,
@@ -73,7 +74,7 @@ def process(
     payment is told in ``errors`` and tried again when its lease has run out.
     """
     if booking_id is not None:
-        booking_id = records.normal_booking_id(booking_id)
+        booking_id = normal_id(booking_id)
         wanted = booking_id
         runtime.database.read(lambda tx: records.load_booking(tx, wanted))
     total = ProcessResult()
@@ -313,7 +314,7 @@ def refund(runtime: Runtime, payment_id: str) -> RefundResult:
 
     Raises PaymentNotFoundError; InvalidStateError when nothing of it is due.
     """
-    payment_id = payment_id.strip()
+    payment_id = storable(payment_id.strip())
     row = runtime.database.read(lambda tx: money.require_payment(tx, payment_id))
     due = runtime.database.read(lambda tx: _refunds_due(tx, payment_id))
     status = PaymentStatus(row.status)
