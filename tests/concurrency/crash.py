@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pymysql
+from pymysql.constants import COMMAND
 from sqlalchemy import event
 
 from flightctl.core.runtime import Runtime
@@ -38,25 +40,41 @@ class Steps:
         os._exit(DIED)
 
     def listen(self, runtime: Runtime) -> None:
-        """Hears every statement, COMMIT and Redis command of the runtime from now on."""
-        engine = runtime.database.engine
+        """Hears every statement, COMMIT and Redis command of this process from now on."""
+        if runtime.database.embedded:
+            self._listen_to_sqlite(runtime)
+        else:
+            self._listen_to_mysql()
+        if runtime.cache.configured:
+            self._listen_to_redis()
 
-        @event.listens_for(engine, "before_cursor_execute")
-        def _before(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-            commits = statement.endswith("COMMIT")
-            self(f"before {'COMMIT of ' if commits else ''}{_short(statement)}")
-            if commits and not runtime.database.embedded and self("during COMMIT"):
-                # 3 is COM_QUERY: sent, the answer never read.
-                connection.connection.driver_connection._execute_command(3, statement)
-                os._exit(DIED)
+    def _listen_to_sqlite(self, runtime: Runtime) -> None:
+        @event.listens_for(runtime.database.engine, "before_cursor_execute")
+        def _before(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            self("before " + _short(statement))
 
-        @event.listens_for(engine, "after_cursor_execute")
+        @event.listens_for(runtime.database.engine, "after_cursor_execute")
         def _after(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
             if EVERY_SIDE or statement.endswith("COMMIT"):
                 self("after " + _short(statement))
 
-        if runtime.cache.configured:
-            self._listen_to_redis()
+    def _listen_to_mysql(self) -> None:
+        """At the driver, where several statements may travel as one text."""
+        query = pymysql.connections.Connection.query
+
+        def heard(connection: Any, sql: Any, unbuffered: bool = False) -> Any:
+            text = sql.decode(errors="replace") if isinstance(sql, bytes) else sql
+            commits = text.endswith("COMMIT")
+            self("before " + _short(text))
+            if commits and self("during " + _short(text)):
+                connection._execute_command(COMMAND.COM_QUERY, sql)  # sent, the answer never read
+                os._exit(DIED)
+            result = query(connection, sql, unbuffered)
+            if EVERY_SIDE or commits:
+                self("after " + _short(text))
+            return result
+
+        pymysql.connections.Connection.query = heard  # type: ignore[method-assign]
 
     def _listen_to_redis(self) -> None:
         from redis.connection import AbstractConnection
@@ -74,7 +92,8 @@ class Steps:
 
 
 def _short(statement: str) -> str:
-    return " ".join(statement.split())[:60]
+    text = " ".join(statement.split())
+    return text if len(text) < 60 else f"{text[:50]} … {text[-8:]}"
 
 
 def in_child(job: Job, die_at: int | None) -> tuple[int, list[str], Any]:

@@ -91,9 +91,9 @@ def _unflyable(world: World) -> dict[str, Any]:
 
 ENDED = frozenset({"done", "INVALID_STATE", "HOLD_EXPIRED", "VALIDATION_ERROR"})
 FLOWS = {
-    "book 1 leg": Flow("book", _nothing(identifier=Z, seats=2, key="order-4711"), least=9),
-    "book 2 legs": Flow("book", _nothing(identifier=ZM, seats=2, key="order-4711"), least=9),
-    "book 3 legs": Flow("book", _nothing(identifier=ZMA, seats=2, key="order-4711"), least=9),
+    "book 1 leg": Flow("book", _nothing(identifier=Z, seats=2, key="order-4711"), least=5),
+    "book 2 legs": Flow("book", _nothing(identifier=ZM, seats=2, key="order-4711"), least=5),
+    "book 3 legs": Flow("book", _nothing(identifier=ZMA, seats=2, key="order-4711"), least=5),
     "claim, charge, settle, confirm": Flow("process", _booked(outcome="success", everything=False), ENDED, least=25),
     "claim, decline, settle, fail": Flow("process", _booked(outcome="failure", everything=False), ENDED, least=25),
     "claim, no answer": Flow("process", _booked(outcome="timeout", everything=False), ENDED),
