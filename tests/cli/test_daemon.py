@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import World, text_of
+from tests.builders import CONNECTIONS, World, text_of
 from tests.conftest import Backend, Cli
 from tests.faults import free_port
 from tests.servers import MariaDB, Redis
@@ -228,7 +228,7 @@ def test_it_survives_its_database_and_its_redis(private_mariadb: MariaDB, privat
     cli("db", "upgrade", env=backend.env)
     world = World(backend)
     world.line()
-    start = Starter(cli, backend.env | {"FLIGHTCTL_REDIS_PAUSE": "200ms"})
+    start = Starter(cli, backend.env | {"FLIGHTCTL_REDIS_PAUSE": "200ms", "FLIGHTCTL_DATABASE_RETRY_TIMEOUT": "1s"})
     daemon = start("--sweep-interval", "200ms")
     first = world.booked()
     until(lambda: world.status(first) == "CONFIRMED", "the first payment")
@@ -244,6 +244,7 @@ def test_it_survives_its_database_and_its_redis(private_mariadb: MariaDB, privat
     until(lambda: len(daemon.events("redis")) >= 2, "Redis is back")
 
     world.close()
+    CONNECTIONS.pop(backend.database_url).close()
     private_mariadb.kill()
     daemon.wait_for("error", loop="payments")
     daemon.wait_for("error", loop="sweep")
