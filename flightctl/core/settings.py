@@ -204,8 +204,8 @@ def display(value: Any, setting: Setting) -> str:
 
 def mask_url(url: str) -> str:
     """``url`` with any password, and any query value that may be a secret, replaced by ``***``."""
-    # Up to the last @: a password may hold / and @ where it was not quoted.
-    masked = re.sub(r"(://[^:/@\s]*:)\S*@", r"\1***@", url)
+    # From the first colon to the last @, URL or not: a password may hold anything where it was not quoted.
+    masked = re.sub(r"(?s)(:(?!//)).*@", r"\1***@", url)
     return re.sub(r"(?i)([?&](?:password|passwd|secret|token|ssl_key_password)=)[^&#\s]*", r"\1***", masked)
 
 
