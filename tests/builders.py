@@ -163,6 +163,7 @@ class World:
         if url not in CONNECTIONS and self.backend.is_sqlite:
             CONNECTIONS[url] = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=10, isolation_level=None)
             CONNECTIONS[url].execute("PRAGMA foreign_keys = ON")
+            CONNECTIONS[url].execute("PRAGMA synchronous = OFF")  # of what tests put in; the program's own is FULL
         elif url not in CONNECTIONS:
             CONNECTIONS[url] = mysql_connection(url)
         return CONNECTIONS[url]

@@ -76,6 +76,7 @@ def test_add_the_same_flight_with_other_data(world: World, other: dict[str, Any]
         unchanged(world, lambda: add(world, **other))
 
 
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     "other",
     [

@@ -47,7 +47,7 @@ def test_head_is_the_newest_script() -> None:
     assert sorted(revisions, reverse=True) == revisions  # names sort by age: _ensure_schema compares them
 
 
-def _differs(_context: Any, _column: Any, found: Any, wanted_column: Any, wanted: Any) -> bool | None:
+def _differs(_context: Any, _found_column: Any, _column: Any, found: Any, wanted: Any) -> bool | None:
     """FLOAT(53) is DOUBLE; the rest is for Alembic to decide."""
     return False if "DOUBLE" in repr(found) and getattr(wanted, "precision", None) == 53 else None
 
