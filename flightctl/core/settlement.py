@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
+from sqlalchemy.exc import IntegrityError
+
 from flightctl.core import inventory, money, records
 from flightctl.core.database import Operation, Transaction
 from flightctl.core.errors import (
@@ -66,7 +68,10 @@ def callback(runtime: Runtime, request: CallbackRequest) -> CallbackResult:
         changed = changed or records.done_before(tx, booking.id)
         return CallbackResult(after.payment_id, booking.id, PaymentStatus(after.status), now.status, changed)
 
-    return deliver(runtime, booking_id, work)
+    try:
+        return deliver(runtime, booking_id, work)
+    except IntegrityError:  # the payment became known just now, by a report of another booking
+        return deliver(runtime, booking_id, work)
 
 
 def deliver(runtime: Runtime, booking_id: str, work: Callable[[Transaction], T]) -> T:
