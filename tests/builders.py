@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import redis
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from flightctl.core.model import BookResult, CallbackResult, SearchResult
     from flightctl.core.runtime import Runtime
     from tests.conftest import Backend
+
+T = TypeVar("T")
 
 DAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=2)
 LONG_AGO = "2020-01-01 00:00:00.000000"
@@ -161,6 +163,7 @@ class World:
         if url not in CONNECTIONS and self.backend.is_sqlite:
             CONNECTIONS[url] = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=10, isolation_level=None)
             CONNECTIONS[url].execute("PRAGMA foreign_keys = ON")
+            CONNECTIONS[url].execute("PRAGMA synchronous = OFF")  # of what tests put in; the program's own is FULL
         elif url not in CONNECTIONS:
             CONNECTIONS[url] = mysql_connection(url)
         return CONNECTIONS[url]
@@ -333,9 +336,10 @@ class World:
         return found
 
 
-def unchanged(world: World, action: Callable[[], Any]) -> Any:
-    """What ``action`` returns, once it is sure that it changed nothing."""
+def unchanged(world: World, action: Callable[[], T]) -> T:
+    """What ``action`` returns or raises, once it is sure that it changed nothing."""
     before = world.picture()
-    result = action()
-    assert world.picture() == before
-    return result
+    try:
+        return action()
+    finally:
+        assert world.picture() == before

@@ -67,7 +67,7 @@ def book(
         user,
         seats=seats,
         idempotency_key=session.error_details[KEY],
-        ttl_seconds=None if ttl is None else int(parse_duration(ttl, "--ttl")),
+        ttl_seconds=None if ttl is None else parse_duration(ttl, "--ttl"),
         actor=session.who,
     )
     seconds = parse_duration(timeout, "--timeout")

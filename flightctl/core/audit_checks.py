@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from sqlalchemy import Select, and_, case, func, literal, or_, select
+from sqlalchemy import Select, and_, case, func, or_, select
 
 from flightctl.core.database import Transaction
 from flightctl.core.model import BookingStatus, FlightStatus, PaymentStatus, RefundStatus, Violation
@@ -12,9 +12,11 @@ from flightctl.core.schema import booking_flights, bookings, flights, payments, 
 REFUND_GRACE_SECONDS: Final = 900
 SWEEP_GRACE_SECONDS: Final = 60
 PAYMENT_GRACE_SECONDS: Final = 900
-"""A PROCESSING payment of a live booking that nobody moved for so long is stuck: a dead processor's lease is 30 s."""
+"""A PROCESSING payment that nobody has claimed for so long after its last lease is stuck."""
+LONGEST_LEASE_SECONDS: Final = 3600
+"""An unanswered payment is asked for ever more rarely, up to this; so long after its time it is given up at last."""
+ON_CANCELLED_FLIGHT: Final = "booking_on_cancelled_flight"
 
-_ENDED: Final = (BookingStatus.FAILED.value, BookingStatus.CANCELLED.value, BookingStatus.EXPIRED.value)
 _OPEN: Final = seat_reservations.c.deleted_at.is_(None)
 
 
@@ -123,6 +125,11 @@ def _missing_holds(tx: Transaction, _: float) -> Iterator[Violation]:
 
 
 def _cancelled_flights(tx: Transaction, _: float) -> Iterator[Violation]:
+    return on_cancelled_flights(tx)
+
+
+def on_cancelled_flights(tx: Transaction) -> Iterator[Violation]:
+    """Bookings of cancelled flights that have not ended (yet)."""
     query = (
         select(bookings.c.booking_id, bookings.c.status, flights.c.flight_id)
         .join(booking_flights, booking_flights.c.booking_id == bookings.c.booking_id)
@@ -135,7 +142,7 @@ def _cancelled_flights(tx: Transaction, _: float) -> Iterator[Violation]:
     )
     for row in tx.execute(query):
         yield Violation(
-            "booking_on_cancelled_flight", row.flight_id, row.booking_id, f"it is {row.status}, the flight is cancelled"
+            ON_CANCELLED_FLIGHT, row.flight_id, row.booking_id, f"it is {row.status}, the flight is cancelled"
         )
 
 
@@ -192,19 +199,15 @@ def _payments(tx: Transaction, abandon_seconds: float) -> Iterator[Violation]:
 
 
 def _stuck_query(abandon_seconds: float) -> Select[Any]:
-    processing = payments.c.status == PaymentStatus.PROCESSING.value
-    # An unanswered payment of an ended booking is asked for until it is abandoned; a live one's hold lapses before.
-    limit = case(
-        (and_(bookings.c.status.in_(_ENDED), payments.c.outcome.is_(None)), literal(1)),
-        else_=literal(0),
+    # A payment that the gateway does not answer is claimed again and again; that is no fault until it should have been
+    # given up, which is only done when its booking no longer waits for it.
+    unclaimed = func.coalesce(payments.c.claimed_until, payments.c.updated_at) < utc_now(-PAYMENT_GRACE_SECONDS)
+    overdue = -abandon_seconds - LONGEST_LEASE_SECONDS - PAYMENT_GRACE_SECONDS
+    not_given_up = and_(
+        payments.c.created_at < utc_now(overdue),
+        or_(bookings.c.status.is_(None), bookings.c.status != BookingStatus.PENDING.value),
     )
-    stuck = and_(
-        processing,
-        or_(
-            and_(limit == 0, payments.c.updated_at < utc_now(-PAYMENT_GRACE_SECONDS)),
-            payments.c.updated_at < utc_now(-abandon_seconds - PAYMENT_GRACE_SECONDS),
-        ),
-    )
+    stuck = and_(payments.c.status == PaymentStatus.PROCESSING.value, or_(unclaimed, not_given_up))
     return (
         select(payments, bookings.c.status.label("booking"))
         .outerjoin(bookings, bookings.c.booking_id == payments.c.booking_id)
@@ -250,8 +253,11 @@ def _refunds(tx: Transaction, _: float) -> Iterator[Violation]:
         what = f"payment {row.payment_id} of {row.amount}"
         if row.refunds > row.amount:
             yield Violation("refunds_above_payment", None, row.booking_id, f"{what} has refunds of {row.refunds}")
-        elif row.status == PaymentStatus.REFUND_DUE.value and row.due_count == 0:
-            yield Violation("refund_missing", None, row.booking_id, f"{what} is REFUND_DUE and no refund is due")
+        elif row.status not in owed:
+            yield Violation("refund_unexpected", None, row.booking_id, f"{what} is {row.status} and has a refund")
+        elif row.status == PaymentStatus.REFUND_DUE.value and (row.due_count == 0 or row.refunds < row.amount):
+            detail = f"{what} is REFUND_DUE, refunds of {row.due} are due and {row.refunds - row.due} were paid"
+            yield Violation("refund_missing", None, row.booking_id, detail)
         elif row.status == PaymentStatus.REFUNDED.value and (row.due_count or row.refunds < row.amount):
             yield Violation(
                 "refund_missing", None, row.booking_id, f"{what} is REFUNDED, but not all of it was paid back"

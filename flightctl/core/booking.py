@@ -26,7 +26,7 @@ from flightctl.core.errors import (
     ValidationError,
     WaitTimeoutError,
 )
-from flightctl.core.identifiers import new_booking_id, new_payment_id, parse_identifier
+from flightctl.core.identifiers import new_booking_id, new_payment_id, parse_identifier, storable
 from flightctl.core.model import (
     Booking,
     BookingStatus,
@@ -287,7 +287,7 @@ def book_and_wait(runtime: Runtime, request: BookRequest, timeout_seconds: float
     """
     key = secrets.token_hex(12) if request.idempotency_key is None else request.idempotency_key
     request = replace(request, idempotency_key=key)
-    if not runtime.database.read(processor_alive):
+    if not runtime.database.read(lambda tx: processor_alive(tx) or _answered(tx, key)):
         raise ServiceUnavailableError(
             "no payment processor is alive, so waiting would be in vain; nothing was booked",
             hint="Start `flightctl daemon`, or book without --wait.",
@@ -301,6 +301,12 @@ def book_and_wait(runtime: Runtime, request: BookRequest, timeout_seconds: float
         if isinstance(error.result, Booking):
             error.result = BookResult(error.result, result.replayed)
         raise
+
+
+def _answered(tx: Transaction, key: str) -> bool:
+    """Whether the key has made a booking that waits for nothing any more: it is replayed, processor or not."""
+    row = tx.execute(_BY_KEY, {"key": storable(key)}).first()
+    return row is not None and row.status != BookingStatus.PENDING.value
 
 
 def await_outcome(runtime: Runtime, booking_id: str, timeout_seconds: float) -> Booking:

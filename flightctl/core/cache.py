@@ -239,9 +239,15 @@ class Cache:
 
 def connect(url: str, *, timeout: float = CALL_TIMEOUT) -> "Redis":
     """A client that fails fast: no retries, no handshake beyond what the server needs."""
+    from inspect import signature
+
     from redis import Redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
+
+    # The names that clients introduce themselves with cost two commands a connection.
+    modern = "driver_info" in signature(Redis.__init__).parameters
+    unnamed: dict[str, Any] = {"driver_info": None} if modern else {"lib_name": None, "lib_version": None}
 
     return Redis.from_url(
         url,
@@ -249,8 +255,7 @@ def connect(url: str, *, timeout: float = CALL_TIMEOUT) -> "Redis":
         socket_connect_timeout=CALL_TIMEOUT,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
-        lib_name=None,
-        lib_version=None,
+        **unnamed,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Final
 from flightctl.core import inventory, money, records
 from flightctl.core.database import Operation, Transaction
 from flightctl.core.errors import InvalidStateError, ValidationError
+from flightctl.core.identifiers import normal_id
 from flightctl.core.model import Booking, BookingStatus, ChangeResult, HoldOutcome, PaymentStatus
 from flightctl.core.records import Locked
 from flightctl.core.runtime import Runtime
@@ -24,7 +25,7 @@ def release(runtime: Runtime, booking_id: str, *, reason: str | None, confirmed_
 
     Raises BookingNotFoundError, InvalidStateError (FAILED or EXPIRED: it ended another way), ConfirmationNeededError.
     """
-    booking_id = records.normal_booking_id(booking_id)
+    booking_id = normal_id(booking_id)
 
     def work(tx: Transaction) -> ChangeResult:
         booking = records.lock_booking(tx, booking_id)

@@ -6,6 +6,7 @@ away is waited for. The first SIGTERM or SIGINT drains (at most DRAIN_SECONDS), 
 
 import logging
 import os
+import queue
 import secrets
 import signal
 import socket
@@ -72,6 +73,9 @@ class Daemon:
         self._runtime = runtime
         self._interval = sweep_interval
         self._stop = threading.Event()
+        # An Event must not be set by a signal handler: the thread it interrupts may be inside the Event's own lock.
+        self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._told = False
         self._id = f"{socket.gethostname()[:32]}:{os.getpid()}:{secrets.token_hex(4)}"
         self.metrics = Metrics()
         self._loops = [
@@ -87,19 +91,23 @@ class Daemon:
         _say("started", worker=self._id, loops=",".join(loop.role for loop in self._loops))
         for thread in threads:
             thread.start()
-        while not self._stop.wait(3600):
-            pass
+        signum = self._signals.get()
+        _say("draining", signal=signal.Signals(signum).name)
+        self._stop.set()
         deadline = time.monotonic() + DRAIN_SECONDS
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        _say("stopped", worker=self._id, drained=str(not any(thread.is_alive() for thread in threads)).lower())
+        drained = not any(thread.is_alive() for thread in threads)
+        _say("stopped", worker=self._id, drained=str(drained).lower())
+        if not drained:
+            os._exit(0)  # the interpreter would wait for a gateway's threads; their payments' leases will run out
 
     def stop(self, signum: int, _frame: FrameType | None) -> None:
         """Signal handler: the first call drains, the second ends the process at once."""
-        if self._stop.is_set():
+        if self._told:
             os._exit(128 + signum)
-        _say("draining", signal=signal.Signals(signum).name)
-        self._stop.set()
+        self._told = True
+        self._signals.put(signum)
 
     def _repeat(self, loop: _Loop) -> None:
         backoff = _BACKOFF_START
@@ -154,7 +162,7 @@ class Daemon:
             )
         for line in result.errors:
             log.error("payment", extra={"fields": {"detail": line}})
-        return _CONTINUE_AT_ONCE if moved >= limit else float(settings["payments.interval"])
+        return _CONTINUE_AT_ONCE if moved else float(settings["payments.interval"])
 
     def _beat(self) -> None:
         """Say that the healthy loops are alive, and at the end that they are gone."""
@@ -193,14 +201,15 @@ def run(
     daemon = Daemon(runtime, sweep_interval=interval, sweep=sweep, payments=payments)
     if metrics_port is not None:
         daemon.metrics.serve(metrics_port)
+    _ = runtime.locks  # made here, where a wrong redis.url still ends the command, and by one thread alone
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, daemon.stop)
     try:
         runtime.database.read(workers.processor_alive)
     except (SchemaMismatchError, ConfigError):
         raise
     except FlightctlError as error:
         log.error("error", extra={"fields": {"code": error.code, "detail": error.message}})
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, daemon.stop)
     daemon.run()
 
 
@@ -223,8 +232,10 @@ class _Logfmt(logging.Formatter):
 
 
 def _quoted(value: str) -> str:
-    plain = value and not any(character in value for character in ' "=\n\t')
-    return value if plain else '"' + " ".join(value.replace('"', "'").split()) + '"'
+    if value and value.isprintable() and not any(character in value for character in ' "='):
+        return value
+    words = " ".join(value.replace('"', "'").split())
+    return '"' + "".join(character if character.isprintable() else "?" for character in words) + '"'
 
 
 def configure_logging() -> None:

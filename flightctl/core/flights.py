@@ -1,7 +1,7 @@
 """The flights themselves: shown, added, changed and cancelled."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from flightctl.core import inventory, money, schedule
 from flightctl.core.cache import SeatCount
 from flightctl.core.database import Transaction
 from flightctl.core.errors import FlightctlError, InvalidFlightError, InvalidStateError, ValidationError
-from flightctl.core.identifiers import parse_identifier
+from flightctl.core.identifiers import normal_id, parse_identifier
 from flightctl.core.model import (
     BookingStatus,
     Flight,
@@ -28,7 +28,8 @@ from flightctl.core.routing import to_microseconds
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import booking_flights, bookings, flights, payments, seat_reservations
 from flightctl.core.sweeper import cancel_for_flight
-from flightctl.core.timetable import ScheduledFlight, build_flight
+from flightctl.core.timetable import EARLIEST, LATEST, ScheduledFlight, build_flight
+from flightctl.core.timetable_row import MAX_FLIGHT_TIME
 
 _BY_ID: Final = select(flights).where(flights.c.flight_id == bindparam("id"))
 _LOCKED: Final = _BY_ID.with_for_update()
@@ -66,7 +67,7 @@ def show(runtime: Runtime, identifier: str) -> Quote:
 
 def seats(runtime: Runtime, flight_id: str) -> FlightSeats:
     """Raises InvalidFlightError."""
-    flight_id = flight_id.strip().upper()
+    flight_id = normal_id(flight_id)
     row = _require(runtime.database.read(lambda tx: inventory.seats_on(tx, flight_id)), flight_id)
     known = runtime.cache.seat_counts([flight_id]) if runtime.cache.enabled else {}
     cached = known.get(flight_id)
@@ -78,7 +79,7 @@ def _local(text: str, what: str) -> datetime:
         local = datetime.fromisoformat(text.strip())
     except ValueError:
         local = None
-    if local is None or local.tzinfo is not None:
+    if local is None or local.tzinfo is not None or not EARLIEST <= local.date() <= LATEST:
         raise ValidationError(
             f"{what} {text[:40]!r} is not a local time", hint="Write the airport's local time as 2026-12-01T06:30."
         )
@@ -183,7 +184,7 @@ def update(
 
     Raises InvalidFlightError, ValidationError; InvalidStateError for fewer seats than are sold, with the numbers.
     """
-    flight_id = flight_id.strip().upper()
+    flight_id = normal_id(flight_id)
     if departure is None and arrival is None and price is None and seats is None:
         raise ValidationError("nothing to change", hint="Pass --departure, --arrival, --price or --seats.")
     amount = None if price is None else money.parse_amount(price, "--price")
@@ -217,10 +218,10 @@ def update(
 def _new_times(row: Any, departs: datetime | None, arrives: datetime | None) -> dict[str, Any]:
     if departs is None and arrives is None:
         return {}
-    leaves = row.departure_time if departs is None else departs.replace(tzinfo=zone(row.source))
-    lands = row.arrival_time if arrives is None else arrives.replace(tzinfo=zone(row.destination))
-    if lands <= leaves:
-        raise ValidationError("the flight would arrive before it departs")
+    leaves = row.departure_time if departs is None else departs.replace(tzinfo=zone(row.source)).astimezone(UTC)
+    lands = row.arrival_time if arrives is None else arrives.replace(tzinfo=zone(row.destination)).astimezone(UTC)
+    if not timedelta() < lands - leaves <= MAX_FLIGHT_TIME:
+        raise ValidationError(f"flight {row.flight_id} would arrive before it departs, or fly for more than two days")
     local_day = leaves.astimezone(zone(row.source)).date()
     if local_day != row.departure_date:
         raise ValidationError(
@@ -265,7 +266,7 @@ def _hold_until_departure(tx: Transaction, flight_id: str, departure: datetime |
 
 def preview_cancel(runtime: Runtime, flight_id: str) -> FlightChange:
     """The bookings that a cancellation would end, and the money that would go back. Raises InvalidFlightError."""
-    flight_id = flight_id.strip().upper()
+    flight_id = normal_id(flight_id)
 
     def work(tx: Transaction) -> FlightChange:
         row = _require(tx.execute(_BY_ID, {"id": flight_id}).first(), flight_id)
@@ -291,7 +292,7 @@ def cancel(runtime: Runtime, flight_id: str, *, reason: str | None) -> FlightCha
 
     Asked again, it ends what a killed cancellation left. Raises InvalidFlightError.
     """
-    flight_id = flight_id.strip().upper()
+    flight_id = normal_id(flight_id)
     why = f"flight {flight_id} was cancelled" + (f": {reason}" if reason else "")
 
     def work(tx: Transaction) -> tuple[Flight, bool, int]:

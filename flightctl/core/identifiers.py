@@ -26,12 +26,22 @@ def new_refund_id() -> str:
     return "ref-" + "".join(secrets.choice(_PAYMENT_ALPHABET) for _ in range(16))
 
 
+def storable(text: str) -> str:
+    """``text`` with ``?`` for what no database can hold: halves of characters, from arguments that are not UTF-8."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def normal_id(text: str) -> str:
+    """A flight's or booking's id in its normal form: matched without regard to case."""
+    return storable(text.strip().upper())
+
+
 def parse_identifier(text: str) -> tuple[FlightType, str, tuple[str, ...]]:
     """Type, normal form and flight ids of an itinerary identifier. Ids are matched without regard to case.
 
     Raises ValidationError for what cannot be an identifier, InvalidFlightError for a ``CF_…`` without 2 or 3 legs.
     """
-    identifier = text.strip().upper()
+    identifier = normal_id(text)
     if not identifier or len(identifier) > _IDENTIFIER_LENGTH:
         raise ValidationError(
             "the itinerary identifier is empty" if not identifier else "the itinerary identifier is too long",

@@ -137,7 +137,8 @@ def require_bookable(tx: Transaction, flight_ids: Sequence[str]) -> list[Flight]
 def bookable(flight_ids: Sequence[str], found: Iterable[Any]) -> list[Any]:
     """The rows found, in the order asked for; raises as ``require_bookable`` does."""
     rows = {row.flight_id: row for row in found}
-    for flight_id in flight_ids:
+    # A cancelled flight is told before one that has departed: it decides how a paid booking ends.
+    for flight_id in sorted(flight_ids, key=lambda one: one in rows and bool(rows[one].departed)):
         _check(flight_id, rows.get(flight_id))
     return [rows[flight_id] for flight_id in flight_ids]
 

@@ -10,6 +10,7 @@ from sqlalchemy import Select, func, select
 from flightctl.core import inventory, money, records, schedule
 from flightctl.core.database import Transaction
 from flightctl.core.errors import ValidationError
+from flightctl.core.identifiers import normal_id, storable
 from flightctl.core.model import (
     Booking,
     BookingEvent,
@@ -63,11 +64,11 @@ def list_bookings(
     query = select(bookings)
     state = parse_status(BookingStatus, status)
     if user is not None:
-        query = query.where(bookings.c.user_id == user.strip())
+        query = query.where(bookings.c.user_id == storable(user.strip()))
     if state is not None:
         query = query.where(bookings.c.status == state.value)
     if flight is not None:
-        on_flight = select(booking_flights.c.booking_id).where(booking_flights.c.flight_id == flight.strip().upper())
+        on_flight = select(booking_flights.c.booking_id).where(booking_flights.c.flight_id == normal_id(flight))
         query = query.where(bookings.c.booking_id.in_(on_flight))
     order = (bookings.c.created_at.desc(), bookings.c.booking_id.desc())
     return _page(runtime, query, order, page, size, records.to_booking)
@@ -112,13 +113,13 @@ def list_payments(runtime: Runtime, *, status: str | None, page: int, size: int)
 
 def show_booking(runtime: Runtime, booking_id: str) -> Booking:
     """Raises BookingNotFoundError."""
-    wanted = records.normal_booking_id(booking_id)
+    wanted = normal_id(booking_id)
     return runtime.database.read(lambda tx: records.load_booking(tx, wanted))
 
 
 def booking_history(runtime: Runtime, booking_id: str) -> tuple[BookingEvent, ...]:
     """The booking's story, oldest event first. Raises BookingNotFoundError."""
-    wanted = records.normal_booking_id(booking_id)
+    wanted = normal_id(booking_id)
 
     def work(tx: Transaction) -> tuple[BookingEvent, ...]:
         records.load_booking(tx, wanted)
@@ -146,7 +147,9 @@ def _event(row: Any) -> BookingEvent:
 
 def show_payment(runtime: Runtime, payment_id: str) -> Payment:
     """Raises PaymentNotFoundError."""
-    return runtime.database.read(lambda tx: money.to_payment(tx, money.require_payment(tx, payment_id.strip())))
+    return runtime.database.read(
+        lambda tx: money.to_payment(tx, money.require_payment(tx, storable(payment_id.strip())))
+    )
 
 
 def busiest_pairs(runtime: Runtime, day: date, top: int) -> list[tuple[str, str]]:

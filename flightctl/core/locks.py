@@ -92,7 +92,8 @@ class InventoryLocks:
             if answer[0] == 0:
                 return token
             left = deadline - time.monotonic()
-            if left <= 0 or not self._sleep(flight_ids[int(answer[0]) - 1], left):
+            taken = answer[0] if isinstance(answer[0], int) and 0 < answer[0] <= len(flight_ids) else None
+            if taken is None or left <= 0 or not self._sleep(flight_ids[taken - 1], left):
                 return None
 
     def _sleep(self, flight_id: str, seconds: float) -> bool:
@@ -102,8 +103,9 @@ class InventoryLocks:
         def wait(_client: "Redis") -> bool:
             if self._waiting is None:
                 self._waiting = connect(self._cache.url, timeout=WAIT_SECONDS)
-            # Sub-second timeouts of BLPOP need Redis 6; the socket's own timeout bounds a hanging server.
-            self._waiting.blpop([key], timeout=max(0.001, round(seconds - 0.02, 3)))
+            # Sub-second timeouts of BLPOP need Redis 6, which looks at them every 100 ms: its nil must come before the
+            # socket's own timeout, which bounds a hanging server and would count as a failure.
+            self._waiting.blpop([key], timeout=max(0.001, round(seconds - 0.15, 3)))
             return True
 
         return self._cache.call(wait, patience=seconds) is True

@@ -34,8 +34,8 @@ def upgrade(database: "Database") -> str:
 @contextmanager
 def _file_lock(database_file: Path) -> Iterator[None]:
     """Processes that find a fresh file at once migrate it in turn; the kernel frees a dead holder's lock."""
-    database_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
+        database_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle = open(f"{database_file}.lock", "w", encoding="ascii")  # noqa: SIM115 - closed below
     except OSError as error:
         raise DatabaseUnavailableError(
@@ -57,7 +57,7 @@ def _create_missing_database(database: "Database") -> None:
     from sqlalchemy import create_engine
 
     name = str(database.url.database)
-    server = create_engine(database.url._replace(database=None))
+    server = create_engine(database.url.set(database=""))  # None would leave it as it is
     with server.begin() as connection:
         quoted = connection.dialect.identifier_preparer.quote_identifier(name)
         connection.exec_driver_sql(f"CREATE DATABASE IF NOT EXISTS {quoted} CHARACTER SET utf8mb4")

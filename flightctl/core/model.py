@@ -177,7 +177,7 @@ class BookRequest:
     user: str
     seats: int = 1
     idempotency_key: str | None = None
-    ttl_seconds: int | None = None
+    ttl_seconds: float | None = None
     actor: str = "system"
 
 

@@ -4,9 +4,10 @@ A claim is a lease: a processor that dies leaves PROCESSING payments that anothe
 out. The gateway is idempotent by payment id, so that asking again learns the first answer and charges nothing.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
+from functools import reduce
 from typing import Any, Final
 
 from sqlalchemy import bindparam, or_, select, update
@@ -15,6 +16,7 @@ from flightctl.core import money, records
 from flightctl.core.database import Operation, Transaction
 from flightctl.core.errors import FlightctlError, InvalidStateError
 from flightctl.core.gateway import Gateway, MockGateway
+from flightctl.core.identifiers import normal_id, storable
 from flightctl.core.model import (
     BookingStatus,
     CallbackStatus,
@@ -31,6 +33,8 @@ from flightctl.core.settlement import deliver, receive_failure, receive_success
 
 PROCESSOR: Final = "payment processor"
 _MAX_LEASE: Final = 3600.0
+WORKERS: Final = 8
+"""Threads that ask a gateway with a delay; each holds a connection for moments only, the pool has room for all."""
 
 _HOLD_RUNS: Final = (
     select(seat_reservations.c.id)
@@ -70,7 +74,7 @@ def process(
     payment is told in ``errors`` and tried again when its lease has run out.
     """
     if booking_id is not None:
-        booking_id = records.normal_booking_id(booking_id)
+        booking_id = normal_id(booking_id)
         wanted = booking_id
         runtime.database.read(lambda tx: records.load_booking(tx, wanted))
     total = ProcessResult()
@@ -102,32 +106,50 @@ def run_once(
 ) -> ProcessResult:
     """Claim up to ``limit`` due payments and refunds and bring each to its end; ``stopping`` ends the round early."""
     gateway = MockGateway(runtime.database, runtime.settings)
-    result = ProcessResult()
-    for claim in _claim_payments(runtime, limit, booking_id):
+
+    def settle(claim: _Claim) -> ProcessResult:
         if stopping():  # what stays claimed is taken over when its lease has run out
-            break
+            return ProcessResult()
         try:
             answer = _settle(runtime, gateway, claim, outcome)
         except FlightctlError as error:
-            result = replace(result, errors=(*result.errors, f"{claim.payment_id}: {error.message}"))
-            continue
-        result = replace(
-            result,
-            claimed=result.claimed + 1,
-            succeeded=result.succeeded + (answer is CallbackStatus.SUCCESS),
-            failed=result.failed + (answer is CallbackStatus.FAILURE),
-            timed_out=result.timed_out + (answer is None),
+            return ProcessResult(errors=(f"{claim.payment_id}: {error.message}",))
+        return ProcessResult(
+            claimed=1,
+            succeeded=int(answer is CallbackStatus.SUCCESS),
+            failed=int(answer is CallbackStatus.FAILURE),
+            timed_out=int(answer is None),
         )
-    for refund in _claim_refunds(runtime, limit, booking_id):
+
+    def pay_back(refund: Any) -> ProcessResult:
         if stopping():
-            break
+            return ProcessResult()
         try:
-            paid = _pay_back(runtime, gateway, refund)
+            return ProcessResult(refunded=int(_pay_back(runtime, gateway, refund)))
         except FlightctlError as error:
-            result = replace(result, errors=(*result.errors, f"{refund.refund_id}: {error.message}"))
-            continue
-        result = replace(result, refunded=result.refunded + paid)
-    return result
+            return ProcessResult(errors=(f"{refund.refund_id}: {error.message}",))
+
+    delay: float = runtime.settings["gateway.delay"]
+    claims = _claim_payments(runtime, _affordable(runtime, limit, delay), booking_id)
+    parts = _in_parallel(settle, claims) if delay else [settle(claim) for claim in claims]
+    parts += [pay_back(refund) for refund in _claim_refunds(runtime, limit, booking_id)]
+    return reduce(_sum, parts, ProcessResult())
+
+
+def _affordable(runtime: Runtime, limit: int, delay: float) -> int:
+    """How many payments can be brought to their end within half a lease; one round of the workers at least."""
+    if not delay:
+        return limit
+    rounds = max(1, int(runtime.settings["payments.lease"] / 2 / delay))
+    return min(limit, rounds * WORKERS)
+
+
+def _in_parallel(settle: Callable[[_Claim], ProcessResult], claims: Sequence[_Claim]) -> list[ProcessResult]:
+    """A gateway that takes its time is asked by several threads at once."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="gateway") as pool:
+        return list(pool.map(settle, claims))
 
 
 def _claim_payments(runtime: Runtime, limit: int, booking_id: str | None) -> list[_Claim]:
@@ -292,7 +314,7 @@ def refund(runtime: Runtime, payment_id: str) -> RefundResult:
 
     Raises PaymentNotFoundError; InvalidStateError when nothing of it is due.
     """
-    payment_id = payment_id.strip()
+    payment_id = storable(payment_id.strip())
     row = runtime.database.read(lambda tx: money.require_payment(tx, payment_id))
     due = runtime.database.read(lambda tx: _refunds_due(tx, payment_id))
     status = PaymentStatus(row.status)

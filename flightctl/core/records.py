@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, func, insert, select, update
 
 from flightctl.core.database import Conflict, Transaction
 from flightctl.core.errors import BookingNotFoundError
+from flightctl.core.identifiers import storable
 from flightctl.core.model import BOOKING_TRANSITIONS, Booking, BookingStatus, FlightType, PaymentStatus
 from flightctl.core.schema import booking_events, booking_flights, bookings, payments, seat_reservations, utc_now
 
@@ -68,11 +69,6 @@ class Locked:
     @property
     def status(self) -> BookingStatus:
         return BookingStatus(self.row.status)
-
-
-def normal_booking_id(text: str) -> str:
-    """Record locators are matched without regard to case."""
-    return text.strip().upper()
 
 
 def not_found(booking_id: str) -> BookingNotFoundError:
@@ -193,4 +189,4 @@ def done_before(tx: Transaction, booking_id: str) -> bool:
 
 def clip(text: str | None) -> str | None:
     """``text`` on one line, cut to what the columns hold."""
-    return None if text is None else " ".join(text.split())[:REASON_LENGTH]
+    return None if text is None else " ".join(storable(text).split())[:REASON_LENGTH]

@@ -26,7 +26,7 @@ from flightctl.core.schema import (
     seat_reservations,
 )
 from flightctl.core.search import resolve_day
-from flightctl.core.timetable import Schedule, ScheduledFlight, expand, read_schedule
+from flightctl.core.timetable import EARLIEST, LATEST, Schedule, ScheduledFlight, expand, read_schedule
 
 DATASETS: Final = ("demo", "india")
 MAX_DAYS: Final = 366
@@ -56,7 +56,9 @@ def seed(runtime: Runtime, request: SeedRequest, progress: Progress | None = Non
             hint="; ".join(f"line {line}: {reason}" for line, reason in rejected[:3]) or "The file has no rows.",
             details={"skipped": len(rejected)},
         )
-    if request.reset:
+    if first < EARLIEST or request.days > (LATEST - first).days:
+        raise ValidationError(f"{request.days} days from {first} are out of range")
+    if request.reset:  # only now that nothing can be refused any more
         _reset(runtime)
     last = first + timedelta(days=request.days - 1)
     total = _estimate(source, first, request.days)

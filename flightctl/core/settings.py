@@ -6,6 +6,7 @@ two together, so that no command pays for reading YAML it does not need).
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,9 +204,8 @@ def display(value: Any, setting: Setting) -> str:
 
 def mask_url(url: str) -> str:
     """``url`` with any password, and any query value that may be a secret, replaced by ``***``."""
-    import re
-
-    masked = re.sub(r"(://[^/@\s]*?:)[^/\s]*(@)", r"\1***\2", url)
+    # From the first colon to the last @, URL or not: a password may hold anything where it was not quoted.
+    masked = re.sub(r"(?s)(:(?!//)).*@", r"\1***@", url)
     return re.sub(r"(?i)([?&](?:password|passwd|secret|token|ssl_key_password)=)[^&#\s]*", r"\1***", masked)
 
 

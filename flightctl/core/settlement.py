@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
+from sqlalchemy.exc import IntegrityError
+
 from flightctl.core import inventory, money, records
 from flightctl.core.database import Operation, Transaction
 from flightctl.core.errors import (
@@ -18,7 +20,7 @@ from flightctl.core.errors import (
     InvariantViolationError,
     ValidationError,
 )
-from flightctl.core.identifiers import new_payment_id
+from flightctl.core.identifiers import new_payment_id, normal_id
 from flightctl.core.model import (
     BookingStatus,
     CallbackRequest,
@@ -36,7 +38,7 @@ T = TypeVar("T")
 
 PAYMENT_ID_LENGTH: Final = 64
 _MONEY_IS_HERE: Final = frozenset({PaymentStatus.SUCCESS, PaymentStatus.REFUND_DUE, PaymentStatus.REFUNDED})
-_COUNTER_CAN_SETTLE: Final = (PaymentStatus.REQUESTED, PaymentStatus.CANCELLED, PaymentStatus.FAILED)
+_NEVER_CHARGED: Final = (PaymentStatus.REQUESTED, PaymentStatus.CANCELLED)
 
 
 def callback(runtime: Runtime, request: CallbackRequest) -> CallbackResult:
@@ -44,7 +46,7 @@ def callback(runtime: Runtime, request: CallbackRequest) -> CallbackResult:
 
     Raises BookingNotFoundError, ValidationError (a payment of another booking, a bad id or amount).
     """
-    booking_id = records.normal_booking_id(request.booking_id)
+    booking_id = normal_id(request.booking_id)
     payment_id = None if request.payment_id is None else request.payment_id.strip()
     if payment_id is not None and not (1 <= len(payment_id) <= PAYMENT_ID_LENGTH and payment_id.isprintable()):
         raise ValidationError(f"--payment takes 1 to {PAYMENT_ID_LENGTH} printable characters")
@@ -66,7 +68,10 @@ def callback(runtime: Runtime, request: CallbackRequest) -> CallbackResult:
         changed = changed or records.done_before(tx, booking.id)
         return CallbackResult(after.payment_id, booking.id, PaymentStatus(after.status), now.status, changed)
 
-    return deliver(runtime, booking_id, work)
+    try:
+        return deliver(runtime, booking_id, work)
+    except IntegrityError:  # the payment became known just now, by a report of another booking
+        return deliver(runtime, booking_id, work)
 
 
 def deliver(runtime: Runtime, booking_id: str, work: Callable[[Transaction], T]) -> T:
@@ -230,7 +235,7 @@ def confirm(runtime: Runtime, booking_id: str) -> ChangeResult:
     CANCELLED), nothing charged; InvalidFlightError when a leg was cancelled or has departed: the booking then ends and
     the counter's money is due back.
     """
-    booking_id = records.normal_booking_id(booking_id)
+    booking_id = normal_id(booking_id)
 
     def work(tx: Transaction) -> tuple[ChangeResult, FlightctlError | None]:
         booking = records.lock_booking(tx, booking_id)
@@ -260,16 +265,14 @@ def _refuse_unpayable(tx: Transaction, booking: Locked) -> None:
 
 
 def _counter_payment(tx: Transaction, booking: Locked) -> Any:
-    """The booking's latest payment that the counter can settle.
+    """The booking's latest payment that the counter can settle: one that no gateway was ever asked for.
 
-    One that the gateway is working on is left to it (its money, should it come, is then another payment's and due
-    back): settling it here would hide a second charge behind the same id. The counter's money gets a record of its own.
+    One that the gateway is working on, has declined or never answered is left to it (its money, should it come after
+    all, is then another payment's and due back): settling it here would hide a second charge behind the same id. The
+    counter's money gets a record of its own.
     """
-    known = money.payments_of(tx, booking.id)
-    if known and PaymentStatus(known[0].status) in _COUNTER_CAN_SETTLE:
-        return known[0]
-    for row in known:
-        if PaymentStatus(row.status) is PaymentStatus.REQUESTED:
+    for row in money.payments_of(tx, booking.id):
+        if PaymentStatus(row.status) in _NEVER_CHARGED:
             return row
     total: Decimal = booking.row.total_price
     return money.add_payment(

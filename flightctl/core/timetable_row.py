@@ -118,7 +118,7 @@ def clean_airport(text: str, role: str) -> str:
 def clean_seats(text: str) -> int:
     """Seats from a number, an IATA aircraft type or nothing.
 
-    Some types are written as numbers (320, 738). Where a number is both, it is the type: nobody sells 738 seats.
+    Digits alone are always a number of seats, also those that name a type elsewhere (320).
     """
     value = text.strip().upper()
     if not value:

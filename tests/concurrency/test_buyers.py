@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Integer, bindparam, select, text, update
+from sqlalchemy import Integer, bindparam, insert, update
 
-from flightctl.core import inventory
+from flightctl.core import booking, inventory
 from flightctl.core.runtime import Runtime
-from flightctl.core.schema import flights
+from flightctl.core.schema import flights, seat_reservations
 from tests.concurrency import crew as acts
 from tests.concurrency.conftest import on
 from tests.concurrency.crew import Crew, Job, Outcome, codes
@@ -133,15 +132,18 @@ def test_a_key_is_free_again_when_its_attempt_was_rolled_back(world: World, crew
     assert world.problems() == []
 
 
-def _two_at_once(world: World, monkeypatch: pytest.MonkeyPatch, take: Callable[..., None], seats: int) -> list[Outcome]:
+def _two_at_once(world: World, monkeypatch: pytest.MonkeyPatch, seats: int) -> list[Outcome]:
     """Two buyers who have both read the flight as free before either takes."""
     both = threading.Barrier(2, timeout=10)
+    claim = booking._claim
+    met = threading.local()
 
-    def meeting(tx: Any, *args: Any) -> None:
-        both.wait()
-        take(tx, *args)
+    def meeting(*args: Any) -> None:
+        if not hasattr(met, "once"):
+            met.once = both.wait()
+        claim(*args)
 
-    monkeypatch.setattr(inventory, "take", meeting)
+    monkeypatch.setattr(booking, "_claim", meeting)
     outcomes: list[Outcome] = []
 
     def buyer(runtime: Runtime) -> None:
@@ -155,7 +157,7 @@ def _two_at_once(world: World, monkeypatch: pytest.MonkeyPatch, take: Callable[.
     return outcomes
 
 
-UNGUARDED = (
+TAKEN_ANYHOW = (
     update(flights)
     .where(flights.c.flight_id == bindparam("id"))
     .values(
@@ -163,13 +165,20 @@ UNGUARDED = (
         seat_version=flights.c.seat_version + 1,
     )
 )
+# The naive way: what was read, less what is bought, is written back. No constraint notices that.
+READ_AND_WRITTEN = (
+    update(flights)
+    .where(flights.c.flight_id == bindparam("id"))
+    .values(available_seats=2 - bindparam("n", type_=Integer), seat_version=flights.c.seat_version + 1)
+)
+HELD_ANYHOW = insert(seat_reservations).values(seats=bindparam("n", type_=Integer))
 
 
 @on("mysql", "mysql+redis/database")
 def test_the_conditional_update_is_the_guard(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guard: `available_seats >= n` in inventory._TAKE; both buyers have seen two seats."""
     world.fill(seats=2)
-    outcomes = _two_at_once(world, monkeypatch, inventory.take, seats=2)
+    outcomes = _two_at_once(world, monkeypatch, seats=2)
     assert codes(outcomes) == {"done": 1, "NO_SEATS_AVAILABLE": 1}
     assert world.problems() == []
 
@@ -180,8 +189,8 @@ def test_control_without_the_condition_only_the_constraint_is_left(
 ) -> None:
     """Without the test in the UPDATE the database's CHECK still refuses, as a defect and not as "no seats"."""
     world.fill(seats=2)
-    monkeypatch.setattr(inventory, "_TAKE", UNGUARDED)
-    outcomes = _two_at_once(world, monkeypatch, inventory.take, seats=2)
+    monkeypatch.setattr(inventory, "_TAKE", TAKEN_ANYHOW)
+    outcomes = _two_at_once(world, monkeypatch, seats=2)
     assert codes(outcomes) == {"done": 1, "INVARIANT_VIOLATION": 1}
     assert world.available(Z) == 0
 
@@ -192,9 +201,8 @@ def test_control_without_condition_and_constraint_the_flight_is_oversold(
 ) -> None:
     world.fill(seats=2)
     world.execute("ALTER TABLE flights DROP CONSTRAINT ck_flights_available_seats")
-    monkeypatch.setattr(inventory, "_TAKE", UNGUARDED)
-    outcomes = _two_at_once(world, monkeypatch, inventory.take, seats=2)
-    assert codes(outcomes) == {"done": 2}
+    monkeypatch.setattr(inventory, "_TAKE", TAKEN_ANYHOW)
+    assert codes(_two_at_once(world, monkeypatch, seats=2)) == {"done": 2}
     assert world.available(Z) == -2
 
 
@@ -202,22 +210,20 @@ def test_control_without_condition_and_constraint_the_flight_is_oversold(
 def test_control_with_read_and_write_apart_the_flight_is_oversold(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The naive way: look, compute, write. No constraint notices that."""
-    seen = threading.Barrier(2, timeout=10)
-
-    def naive(tx: Any, flight_ids: Any, seats: int) -> None:
-        for flight_id in flight_ids:
-            left = tx.execute(select(flights.c.available_seats).where(flights.c.flight_id == flight_id)).scalar()
-            seen.wait()
-            assert left >= seats
-            tx.execute(
-                text("UPDATE flights SET available_seats = :n, seat_version = seat_version + 1 WHERE flight_id = :id"),
-                {"n": left - seats, "id": flight_id},
-            )
-
     world.fill(seats=2)
-    outcomes = _two_at_once(world, monkeypatch, naive, seats=2)
-    assert codes(outcomes) == {"done": 2}
+    monkeypatch.setattr(inventory, "_TAKE", READ_AND_WRITTEN)
+    assert codes(_two_at_once(world, monkeypatch, seats=2)) == {"done": 2}
+    assert any("seats do not add up" in problem for problem in world.problems())
+
+
+@on("mysql", "mysql+redis/database")
+def test_control_a_hold_that_does_not_ask_whether_seats_were_taken(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guard: inventory._ADD_HOLD_IF_TAKEN, by which the server itself stops a batch that took nothing."""
+    world.fill(seats=2)
+    monkeypatch.setattr(inventory, "_ADD_HOLD_IF_TAKEN", HELD_ANYHOW)
+    assert codes(_two_at_once(world, monkeypatch, seats=2)) == {"done": 2}
     assert any("seats do not add up" in problem for problem in world.problems())
 
 

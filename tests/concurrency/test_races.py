@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import bindparam, func, update
 
-from flightctl.core import database, inventory, payments, records, sweeper
+from flightctl.core import booking, database, inventory, payments, records, sweeper
 from flightctl.core.model import BookingStatus, HoldOutcome
 from flightctl.core.schema import bookings, utc_now
 from flightctl.core.schema import payments as payments_table
@@ -223,8 +223,8 @@ def test_two_processors_pay_each_refund_once(world: World, crew: Crew) -> None:
     for _ in range(10):
         acts.book(runtime, Z, 1)
     acts.process(runtime)
-    for (booking,) in world.execute("SELECT booking_id FROM bookings"):
-        acts.release(runtime, booking, yes=True)
+    for (paid,) in world.execute("SELECT booking_id FROM bookings"):
+        acts.release(runtime, paid, yes=True)
     outcomes = crew.run([Job("process", world.env, {}) for _ in range(4)])
     assert sum(outcome.value["refunded"] for outcome in outcomes) == 10
     assert world.value("SELECT COUNT(*) FROM mock_gateway_ledger WHERE kind = 'REFUND'") == 10
@@ -436,7 +436,7 @@ def _claims_of_two(world: World) -> int:
 def test_a_cancelled_flight_is_refused_from_its_commit_on(world: World) -> None:
     """Guard: ACTIVE in inventory._TAKE; the buyer has read the flight as active."""
     world.fill(seats=9)
-    with before_first(inventory, "take", lambda: _commit_cancel(world)):
+    with before_first(booking, "_claim", lambda: _commit_cancel(world)):
         assert outcome(acts.book, world.runtime(), Z) == "INVALID_FLIGHT"
     assert world.problems() == []
 
@@ -449,14 +449,14 @@ def _commit_cancel(world: World) -> None:
 def test_a_booking_moves_only_along_the_table(world: World) -> None:
     """A move that no table allows is a defect, not a row."""
     world.fill(seats=9)
-    booking = _book(world)
-    acts.release(world.runtime(), booking)
+    held = _book(world)
+    acts.release(world.runtime(), held)
     runtime = world.runtime()
 
     def backwards(tx: Any) -> None:
-        locked = records.lock_booking(tx, booking)
+        locked = records.lock_booking(tx, held)
         records.move(tx, locked, BookingStatus.PENDING, actor="test", reason="no")
 
     with pytest.raises(AssertionError):
         runtime.database.run(backwards)
-    assert world.status(booking) == "CANCELLED"
+    assert world.status(held) == "CANCELLED"

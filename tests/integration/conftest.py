@@ -33,6 +33,7 @@ def emptied_sqlite(migrated_sqlite: Path, tmp_path_factory: pytest.TempPathFacto
     copy = tmp_path_factory.mktemp("emptied") / "flightctl.db"
     shutil.copyfile(migrated_sqlite, copy)
     connection = sqlite3.connect(copy, timeout=10, isolation_level=None)
+    connection.execute("PRAGMA synchronous = OFF")
     yield f"sqlite:///{copy}", connection
     connection.close()
 

@@ -252,7 +252,7 @@ def test_success_after_own_failure_of_an_unknown_payment_is_late_money(world: Wo
 
 
 @pytest.mark.parametrize("state", ["PENDING", "CONFIRMED", "EXPIRED", "FAILED", "CANCELLED"])
-@pytest.mark.parametrize("amount", ["1999.99", "2000.01", "0.01"])
+@pytest.mark.parametrize("amount", ["1999.99", "2000.01"])
 def test_unknown_payment_of_a_wrong_amount_is_due_back_and_changes_nothing_else(
     world: World, state: str, amount: str
 ) -> None:
@@ -312,6 +312,7 @@ def test_known_payment_of_another_amount_is_refused(world: World) -> None:
     assert world.status(booking) == "PENDING"
 
 
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("payment", ["", " ", "x" * 65, "a\nb", "\x00", "\udc80", "pay\u202e"])
 def test_bad_payment_ids_are_refused(world: World, payment: str) -> None:
     world.line()
@@ -320,6 +321,7 @@ def test_bad_payment_ids_are_refused(world: World, payment: str) -> None:
         world.callback(booking, "SUCCESS", payment)
 
 
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_negative_amount_is_refused(world: World) -> None:
     world.line()
     booking = world.booked()

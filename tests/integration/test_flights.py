@@ -76,6 +76,7 @@ def test_add_the_same_flight_with_other_data(world: World, other: dict[str, Any]
         unchanged(world, lambda: add(world, **other))
 
 
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     "other",
     [
@@ -160,7 +161,8 @@ def test_holds_follow_a_departure_that_moves_forward(world: World) -> None:
     booking = world.booked(TWO_LEGS, ttl=86400)
     world.sql("UPDATE seat_reservations SET expires_at = %s", text_of(at(6)))
     flights.update(world.runtime, "F1", departure=_local(5.5))
-    assert [str(row[0]) for row in world.sql("SELECT DISTINCT expires_at FROM seat_reservations")] == [text_of(at(5.5))]
+    stored = world.sql("SELECT DISTINCT expires_at FROM seat_reservations")
+    assert [str(row[0])[:19] for row in stored] == [text_of(at(5.5))[:19]]
     assert world.status(booking) == "PENDING"
 
 

@@ -288,6 +288,7 @@ def test_sweep_in_batches(world: World, size: int) -> None:
     assert world.available("F1", "F2", "F3") == [19, 20, 20]
 
 
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("size", [0, -1, 10_001])
 def test_bad_batches(world: World, size: int) -> None:
     with pytest.raises(ValidationError, match="--batch-size"):
