@@ -15,6 +15,8 @@ from flightctl.core.errors import ServiceUnavailableError
 from flightctl.core.settings import Settings
 
 PASSES: Final = 30
+_SEATS: Final = 10_000
+"""Of the one flight: a bookable number for every pass that is allowed, and one that Redis may hold."""
 _CLI: Final = (sys.executable, "-m", "flightctl")
 _DAYS_AHEAD: Final = "+2d"
 """When the scratch schema's flights leave."""
@@ -23,7 +25,7 @@ _DAYS_AHEAD: Final = "+2d"
 def bench_start(settings: Settings, *, passes: int = PASSES) -> BenchResult:
     """Medians of whole processes, floor and command in turns."""
     with scratch(settings) as changed:
-        [flight_id] = add_flights(changed, 1)
+        [flight_id] = add_flights(changed, 1, seats=_SEATS)
         environment = _environment(changed)
         search = (*_CLI, "search", "DEL", "BLR", "--date", _DAYS_AHEAD, "-o", "json")
         redis = ", redis" if changed["redis.url"] else ""
