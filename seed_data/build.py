@@ -1,11 +1,12 @@
 """Make the seed data: ``python seed_data/build.py INDIA_CSV WORLD_CSV_GZ``. Run by hand; README.md tells the sources.
 
-Writes ``airports.tsv``, ``india.csv`` and ``demo.csv`` beside itself. The result depends on the inputs alone, so that
-a second run changes nothing. ``WORLD_CSV_GZ`` is only read to tell which of its airports the table would lack.
+Writes ``airports.tsv``, ``india.csv``, ``demo.csv`` and ``world.csv.gz`` beside itself. The result depends on the
+inputs alone, so that a second run changes nothing.
 """
 
 import csv
 import gzip
+import io
 import re
 import sys
 from collections import Counter, defaultdict
@@ -80,10 +81,13 @@ def read_schedule(path: str) -> list[Row]:
 
 def write_schedule(name: str, rows: list[Row]) -> None:
     """Without validity: flights are wanted for whatever dates ``seed --start`` names."""
-    with (HERE / name).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({**row, "valid_from": "", "valid_to": ""} for row in rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**row, "valid_from": "", "valid_to": ""} for row in rows)
+    data = text.getvalue().encode()
+    # Without name and time of packing, which would differ from run to run.
+    (HERE / name).write_bytes(gzip.compress(data, 9, mtime=0) if name.endswith(".gz") else data)
 
 
 def choose(rows: list[Row], quota: int) -> list[Row]:
@@ -133,6 +137,7 @@ def main() -> None:
     write_schedule("india.csv", india)
     demo = thin(india)
     write_schedule("demo.csv", demo)
+    write_schedule("world.csv.gz", world)
     for name, rows in (("india", india), ("world", world)):
         used = {row[end] for row in rows for end in ("origin", "destination")}
         print(name, len(rows), "rows; airports not in the table:", " ".join(sorted(used - table.keys())) or "none")

@@ -111,3 +111,36 @@ def start(
     _check("--passes", passes, 1, 10_000)
     session = session_of(ctx)
     _show(session, bench_start(session.settings, passes=passes))
+
+
+@command(app, "search")
+def search(
+    ctx: typer.Context,
+    network: Annotated[str, typer.Option(metavar="demo|india|world", help="Flights to search.")] = "india",
+    clients: Annotated[int, typer.Option(metavar="N", help="Processes that search at once at the end.")] = 2,
+    seconds: Seconds = 10.0,
+    pairs: Annotated[int, typer.Option(metavar="N", help="City pairs, hubs and small airports.")] = 200,
+) -> None:
+    """Examples:
+      flightctl bench search
+      flightctl bench search --network world --pairs 40
+      flightctl bench search --network demo --seconds 2 -o json
+
+    Searches of up to three legs for two seats, while seats are sold.
+
+    The floor counts the itineraries by a self-join in SQL, and every total is compared with it. Warm:
+    Redis knows the routes; cold: a new process and an empty Redis; down: Redis refuses. Percentiles
+    are over the city pairs, ratios those of the median pair.
+
+    Exit codes:
+      0 measured, 2 wrong option, 4 refused in production, 7 database down, 9 the audit found damage
+    """
+    from flightctl.core.bench.search import NETWORKS, bench_search
+
+    if network not in NETWORKS:
+        raise ValidationError(f"--network is {', '.join(NETWORKS)}, not {network[:40]!r}")
+    _check("--clients", clients, 1, MAX_CLIENTS)
+    _check("--seconds", seconds, 0.1, MAX_SECONDS)
+    _check("--pairs", pairs, 1, 10_000)
+    session = session_of(ctx)
+    _show(session, bench_search(session.settings, network=network, clients=clients, seconds=seconds, pair_count=pairs))

@@ -6,9 +6,10 @@ locked before, the database alone prevents overbooking. Flights are always visit
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Integer, String, bindparam, case, func, insert, select, update
+from sqlalchemy import Integer, String, Update, bindparam, case, func, insert, select, update
 
 from flightctl.core.cache import SeatCount
 from flightctl.core.database import Conflict, Operation, Transaction
@@ -34,11 +35,6 @@ _TAKE: Final = (
         available_seats=flights.c.available_seats - bindparam("n", type_=Integer),
         seat_version=flights.c.seat_version + 1,
     )
-)
-_TAKE_OFFERED: Final = _TAKE.where(
-    flights.c.price == bindparam("costs", type_=flights.c.price.type),
-    flights.c.departure_time == bindparam("departs", type_=flights.c.departure_time.type),
-    flights.c.arrival_time == bindparam("arrives", type_=flights.c.arrival_time.type),
 )
 _GIVE_BACK: Final = (
     update(flights)
@@ -106,6 +102,17 @@ _ADD_HOLD_IF_TAKEN: Final = insert(seat_reservations).values(
     seats=case((rows_changed() == 1, bindparam("n", type_=Integer)), else_=0)
 )
 
+
+@cache
+def _at_terms(take: Update) -> Update:
+    """``take`` for whoever read price and times some time ago."""
+    return take.where(
+        flights.c.price == bindparam("costs", type_=flights.c.price.type),
+        flights.c.departure_time == bindparam("departs", type_=flights.c.departure_time.type),
+        flights.c.arrival_time == bindparam("arrives", type_=flights.c.arrival_time.type),
+    )
+
+
 NOT_TAKEN: Final = "ck_seat_reservations_seats"
 """The CHECK that a batch of ``take_steps`` fails by when a flight is sold out, cancelled or departed."""
 
@@ -156,7 +163,7 @@ def take_steps(
     steps = []
     for offer in sorted(offers, key=lambda offer: offer.flight_id):
         terms = {"costs": offer.price, "departs": offer.departure_time, "arrives": offer.arrival_time}
-        steps.append(Step(_TAKE_OFFERED, {"id": offer.flight_id, "n": seats, **terms}))
+        steps.append(Step(_at_terms(_TAKE), {"id": offer.flight_id, "n": seats, **terms}))
         hold = {
             "booking_id": booking_id,
             "flight_id": offer.flight_id,

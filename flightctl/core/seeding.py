@@ -28,7 +28,7 @@ from flightctl.core.schema import (
 from flightctl.core.search import resolve_day
 from flightctl.core.timetable import EARLIEST, LATEST, Schedule, ScheduledFlight, expand, read_schedule
 
-DATASETS: Final = ("demo", "india")
+DATASETS: Final = {"demo": "demo.csv", "india": "india.csv", "world": "world.csv.gz"}
 MAX_DAYS: Final = 366
 _CHUNK: Final = 5000
 """Flights per transaction: a change of the schedule waits for one chunk, not for the whole seed."""
@@ -74,8 +74,8 @@ def _source(request: SeedRequest) -> Schedule:
         return read_schedule(Path(request.file))
     name = request.dataset.strip().lower()
     if name not in DATASETS:
-        raise ValidationError(f"there is no dataset {name[:40]!r}", hint=f"Take {' or '.join(DATASETS)}, or --file.")
-    return read_schedule(resource(f"seed_data/{name}.csv"))
+        raise ValidationError(f"there is no dataset {name[:40]!r}", hint=f"Take {', '.join(DATASETS)}, or --file.")
+    return read_schedule(resource(f"seed_data/{DATASETS[name]}"))
 
 
 def _estimate(source: Schedule, first: date, days: int) -> int:

@@ -73,14 +73,20 @@ class Bare:
             self.connection = _pymysql(url)
         self.cursor = self.connection.cursor()
 
-    def text(self, statement: str) -> str:
-        """The statement in this database's words."""
-        text = statement.format(**self.words)
+    def text(self, statement: str, names: Sequence[str] = _NAMED, **words: str) -> str:
+        """The statement in this database's words, with its placeholders as ``names`` of a mapping."""
+        text = statement.format(**self.words, **words)
         if self.embedded:
-            for name in _NAMED:
+            for name in names:
                 text = text.replace(f"%({name})s", f":{name}")
-            text = text.replace("%s", "?").replace("%%", "%")
+            text = text.replace("%%", "%")
         return text
+
+    def later(self, column: str, seconds: float) -> str:
+        """SQL for a column's instant plus so many seconds."""
+        if self.embedded:
+            return f"strftime('%%Y-%%m-%%d %%H:%%M:%%f000', {column}, '+{seconds:.3f} seconds')"
+        return f"{column} + INTERVAL {round(seconds * 1_000_000)} MICROSECOND"
 
     def begin(self) -> None:
         """Nothing to send on MySQL: without autocommit the first statement begins."""

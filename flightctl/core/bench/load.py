@@ -5,7 +5,7 @@ import signal
 import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any, Final
@@ -17,6 +17,12 @@ SLICE_SECONDS: Final = 0.5
 """One turn of one contender: short against the drift of a machine, long against the start of a turn."""
 _HEAD_START: Final = 0.02
 """Seconds between the call to start and the start, so that all clients hear it in time."""
+
+_PATIENCE: Final = 0.5
+"""Seconds that a client gets to end by itself."""
+# From a server process that has done nothing yet: clients inherit neither connections nor memory of ours.
+_CONTEXT: Final = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["flightctl.core.search", "flightctl.core.schedule", "redis", "pymysql"])
 
 Operation = Callable[[], int]
 """Does one piece of work and returns how many units that was (0: there was nothing to do)."""
@@ -44,14 +50,11 @@ class Crew:
     def __init__(self, contender: Contender, clients: int) -> None:
         self.what = contender.what
         self._tally = _Tally()
-        # From a server process that has done nothing yet: clients inherit neither connections nor memory of ours.
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["flightctl.core.bench.load", "flightctl.core.booking", "redis", "pymysql"])
         self._pipes: list[Connection] = []
         self._processes = []
         for number in range(clients):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_client, args=(theirs, contender.make, number), daemon=True)
+            ours, theirs = _CONTEXT.Pipe()
+            process = _CONTEXT.Process(target=_client, args=(theirs, contender.make, number), daemon=True)
             process.start()
             theirs.close()
             self._pipes.append(ours)
@@ -59,6 +62,11 @@ class Crew:
 
     def wait_ready(self) -> None:
         self._gather()
+
+    def set_going(self, seconds: float) -> None:
+        """Work unheard for so long, or until the crew is closed."""
+        for pipe in self._pipes:
+            pipe.send((time.monotonic(), seconds))
 
     def run(self, seconds: float, *, counted: bool = True) -> int:
         """One turn of all clients; the units done in it."""
@@ -80,13 +88,11 @@ class Crew:
         return row_of(self.what, tally.latencies, units=tally.units, wall=tally.wall, peak_mb=tally.peak_mb)
 
     def close(self) -> None:
+        """End the clients, in the middle of a turn too."""
         for pipe in self._pipes:
             pipe.close()
         for process in self._processes:
-            process.join(2)
-            if process.is_alive():
-                process.kill()
-                process.join()
+            _end(process)
 
     def _gather(self) -> list[Any]:
         answers = []
@@ -176,3 +182,59 @@ def peak_mb() -> float:
     from resource import RUSAGE_SELF, getrusage
 
     return getrusage(RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+class Worker:
+    """One process that answers one question at a time, so that contenders can take turns question by question."""
+
+    def __init__(self, make: Callable[[], Callable[[Any], Any]]) -> None:
+        self._pipe, theirs = _CONTEXT.Pipe()
+        self._process = _CONTEXT.Process(target=_answer, args=(theirs, make), daemon=True)
+        self._process.start()
+        theirs.close()
+        self.peak_mb = 0.0
+
+    def ask(self, question: Any) -> tuple[Any, float]:
+        """The answer, and the seconds it took inside the process."""
+        self._pipe.send(question)
+        try:
+            answer = self._pipe.recv()
+        except EOFError:
+            raise InternalError("a worker of the bench died") from None
+        if isinstance(answer, BaseException):
+            raise answer
+        result, seconds, self.peak_mb = answer
+        return result, seconds
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pipe.close()
+        _end(self._process)
+
+
+def _answer(pipe: Connection, make: Callable[[], Callable[[Any], Any]]) -> None:
+    for ignored in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ignored, signal.SIG_IGN)
+    with suppress(EOFError, BrokenPipeError):
+        try:
+            work = make()
+            while True:
+                question = pipe.recv()
+                before = time.perf_counter()
+                result = work(question)
+                pipe.send((result, time.perf_counter() - before, peak_mb()))
+        except FlightctlError as error:
+            pipe.send(error)
+        except (EOFError, BrokenPipeError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the parent raises it
+            pipe.send(InternalError(f"{type(error).__name__}: {error}"))
+
+
+def _end(process: Any) -> None:
+    process.join(_PATIENCE)
+    if process.is_alive():
+        process.kill()
+        process.join()

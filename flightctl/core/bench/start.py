@@ -1,4 +1,4 @@
-"""``bench start``: what an agent waits for at every command: whole processes, next to the imports they cannot do without."""
+"""``bench start``: whole processes, which is what an agent waits for, next to the imports they cannot do without."""
 
 import os
 import subprocess

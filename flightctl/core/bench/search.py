@@ -1,0 +1,212 @@
+"""``bench search``: itineraries of up to three legs over fixed city pairs, next to the self-join in SQL."""
+
+import random
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+from typing import Final
+
+from sqlalchemy import func, select
+
+from flightctl.core.bench import floors
+from flightctl.core.bench.audited import audit_scratch
+from flightctl.core.bench.load import Contender, Operation, Worker, crews
+from flightctl.core.bench.result import BenchResult, Row, row_of
+from flightctl.core.bench.scratch import changed_settings, scratch
+from flightctl.core.bench.selfjoin import count_itineraries
+from flightctl.core.booking import book
+from flightctl.core.database import Database
+from flightctl.core.errors import InternalError, NoSeatsAvailableError
+from flightctl.core.model import BookRequest, SearchRequest, SeedRequest
+from flightctl.core.runtime import Runtime
+from flightctl.core.schema import flights
+from flightctl.core.search import search
+from flightctl.core.seeding import seed
+from flightctl.core.settings import Settings
+
+SEATS: Final = 2
+NETWORKS: Final = ("demo", "india", "world")
+_HUBS: Final = 20
+_WARM_REPEATS: Final = 3
+"""Of which the median counts: a warm search is short against what else happens on a machine."""
+_HOLD_SECONDS: Final = 86400
+_REFUSED: Final = "redis://127.0.0.1:1/0"
+"""Nothing listens on port 1."""
+_LOOKS: Final = 3
+"""Counts change meanwhile: totals may differ once, not again and again."""
+
+Pair = tuple[str, str]
+
+
+@dataclass(slots=True)
+class _State:
+    """One way to search, and its seconds over the pairs."""
+
+    what: str
+    seconds: list[float] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
+    peak_mb: float = 0.0
+
+
+def bench_search(settings: Settings, *, network: str, clients: int, seconds: float, pair_count: int) -> BenchResult:
+    """Warm, cold and without Redis over the pairs, each in turn with the floor; then ``seconds`` of ``clients`` warm
+    processes. Every answer's total is compared with the self-join's. Seats are booked meanwhile."""
+    with scratch(settings) as changed:
+        day, flight_count = _fill(changed, network)
+        pairs = _pairs(changed, day, pair_count)
+        with ExitStack() as stack:
+            stack.enter_context(_changing_counts(changed, day))
+            rows = _over_pairs(stack, changed, day, pairs)
+            rows.append(_throughput(changed, day, pairs, clients, seconds))
+        violations = audit_scratch(changed)
+    floor, own = rows[0], rows[1]
+    return BenchResult(f"search {network}", clients, flight_count, seconds, floor, own, tuple(rows), violations)
+
+
+def _fill(settings: Settings, network: str) -> tuple[date, int]:
+    """Seed the day after tomorrow and the one after it; the first, and its flights."""
+    with Worker(partial(_seeder, settings)) as worker:  # whatever memory that takes is not the searches'
+        (day, flight_count), _ = worker.ask(network)
+    return day, flight_count
+
+
+def _seeder(settings: Settings) -> Callable[[str], tuple[date, int]]:
+    runtime = Runtime(settings, actor="bench")
+
+    def work(network: str) -> tuple[date, int]:
+        result = seed(runtime, SeedRequest(dataset=network, start="+2d", days=2))
+        count = select(func.count()).select_from(flights).where(flights.c.departure_date == result.first_day)
+        return result.first_day, runtime.database.read(lambda tx: int(tx.execute(count).scalar_one()))
+
+    return work
+
+
+def _pairs(settings: Settings, day: date, how_many: int) -> list[Pair]:
+    """Fixed for a network: a quarter between hubs, half between a hub and a small airport, a quarter of small ones."""
+    departures = func.count().label("departures")
+    query = select(flights.c.source, departures).where(flights.c.departure_date == day).group_by(flights.c.source)
+    database = Database(settings)
+    try:
+        ranked = database.read(
+            lambda tx: [row.source for row in tx.execute(query.order_by(departures.desc(), flights.c.source))]
+        )
+    finally:
+        database.close()
+    dice = random.Random(20)  # noqa: S311 - a fixed choice
+    hubs, small = ranked[:_HUBS], ranked[_HUBS:] or ranked
+    kinds = ((hubs, hubs), (hubs, small), (small, hubs), (small, small))
+    pairs: list[Pair] = []
+    while len(pairs) < how_many:
+        starts, ends = kinds[len(pairs) % 4]
+        source, destination = dice.choice(starts), dice.choice(ends)
+        if source != destination:
+            pairs.append((source, destination))
+    return pairs
+
+
+def _over_pairs(stack: ExitStack, settings: Settings, day: date, pairs: Sequence[Pair]) -> list[Row]:
+    without = changed_settings(settings, {"redis.url": "", "locking": "database"})
+    down = changed_settings(settings, {"redis.url": _REFUSED, "redis.pause": 3600.0})
+    floor = _State(f"{floors.driver_name(settings)}, self-join of three legs, count only")
+    own = [_State("flightctl, no Redis")]
+    workers = [stack.enter_context(Worker(partial(flightctl_search, without, day)))]
+    if settings["redis.url"]:
+        own = [_State("flightctl, warm"), _State("flightctl, Redis down"), _State("flightctl, cold")]
+        workers = [stack.enter_context(Worker(partial(flightctl_search, each, day))) for each in (settings, down)]
+    joining = stack.enter_context(Worker(partial(count_itineraries, settings, day, SEATS)))
+    for number, pair in enumerate(pairs):
+        expected, took = joining.ask(pair)
+        floor.seconds.append(took)
+        for state, worker in zip(own, workers, strict=False):
+            _measure(state, worker, joining, pair, expected, took)
+        if len(own) > len(workers):
+            fresh = changed_settings(settings, {"redis.prefix": f"{settings['redis.prefix']}{number}:"})
+            with Worker(partial(flightctl_search, fresh, day)) as worker:
+                _measure(own[-1], worker, joining, pair, expected, took, repeats=0)
+    floor_row = row_of(floor.what, floor.seconds)
+    return [floor_row] + [
+        row_of(state.what, state.seconds, peak_mb=state.peak_mb).at_ratio(floor_row, statistics.median(state.ratios))
+        for state in own
+    ]
+
+
+def _measure(
+    state: _State,
+    worker: Worker,
+    joining: Worker,
+    pair: Pair,
+    expected: int,
+    took: float,
+    *,
+    repeats: int = _WARM_REPEATS,
+) -> None:
+    """One pair; the first answer of a warm worker fills Redis and is not counted."""
+    total, first = worker.ask(pair)
+    times = [worker.ask(pair)[1] for _ in range(repeats)] or [first]
+    for _ in range(_LOOKS):
+        if total == expected:
+            break
+        expected, total = joining.ask(pair)[0], worker.ask(pair)[0]
+    else:
+        raise InternalError(f"{state.what} counts {total} itineraries {'-'.join(pair)}, the self-join {expected}")
+    state.seconds.append(statistics.median(times))
+    state.ratios.append(took / state.seconds[-1])
+    state.peak_mb = max(state.peak_mb, worker.peak_mb)
+
+
+def flightctl_search(settings: Settings, day: date) -> Callable[[Pair], int]:
+    """The product's own use case, in a process that has it loaded but has connected to nothing."""
+    runtime = Runtime(settings, actor="bench")
+
+    def work(pair: Pair) -> int:
+        return search(runtime, SearchRequest(*pair, day.isoformat(), seats=SEATS)).total_elements
+
+    return work
+
+
+def _throughput(settings: Settings, day: date, pairs: Sequence[Pair], clients: int, seconds: float) -> Row:
+    what = f"flightctl, {clients} processes at once"
+    with crews([Contender(what, partial(_searching, settings, day, pairs))], clients) as [crew]:
+        crew.run(seconds, counted=False)
+        crew.run(seconds)
+        return crew.row()
+
+
+def _searching(settings: Settings, day: date, pairs: Sequence[Pair], number: int) -> Operation:
+    work = flightctl_search(settings, day)
+    dice = random.Random(number)  # noqa: S311 - spreads load
+
+    def operation() -> int:
+        work(dice.choice(pairs))
+        return 1
+
+    return operation
+
+
+@contextmanager
+def _changing_counts(settings: Settings, day: date) -> Iterator[None]:
+    """One client books seats all the while, a few times a second."""
+    with crews([Contender("bookings meanwhile", partial(_booking, settings, day))], 1) as [crew]:
+        crew.set_going(3600.0)
+        yield
+
+
+def _booking(settings: Settings, day: date, number: int) -> Operation:
+    import time
+
+    runtime = Runtime(settings, actor="bench")
+    query = select(flights.c.flight_id).where(flights.c.departure_date == day)
+    flight_ids = runtime.database.read(lambda tx: list(tx.execute(query).scalars()))
+    dice = random.Random(number)  # noqa: S311 - spreads load
+
+    def operation() -> int:
+        time.sleep(0.05)
+        with suppress(NoSeatsAvailableError):
+            request = BookRequest(dice.choice(flight_ids), user="meanwhile", seats=9, ttl_seconds=_HOLD_SECONDS)
+            book(runtime, request)
+        return 1
+
+    return operation
