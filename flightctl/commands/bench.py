@@ -144,3 +144,29 @@ def search(
     _check("--pairs", pairs, 1, 10_000)
     session = session_of(ctx)
     _show(session, bench_search(session.settings, network=network, clients=clients, seconds=seconds, pair_count=pairs))
+
+
+@command(app, "pay")
+def pay(
+    ctx: typer.Context,
+    clients: Annotated[int, typer.Option(metavar="N", help="Payment processors.")] = 8,
+    seconds: Seconds = 10.0,
+) -> None:
+    """Examples:
+      flightctl bench pay
+      flightctl bench pay --clients 2 --seconds 5 -o json
+
+    Payments a second: claimed, charged, settled and their bookings confirmed.
+
+    The gateway answers at once. The floor writes the same rows in as many transactions; its payments
+    are dealt out beforehand, while flightctl's processors find theirs.
+
+    Exit codes:
+      0 measured, 2 wrong option, 4 refused in production, 7 database down, 9 the audit found damage
+    """
+    from flightctl.core.bench.pay import bench_pay
+
+    _check("--clients", clients, 1, MAX_CLIENTS)
+    _check("--seconds", seconds, 0.1, MAX_SECONDS)
+    session = session_of(ctx)
+    _show(session, bench_pay(session.settings, clients=clients, seconds=seconds))

@@ -228,10 +228,11 @@ def _claim(runtime: Runtime, order: _Order, booking: Booking, offers: Sequence[O
         Step(records.ADD_EVENT, _event_values(order, booking_id, runtime.actor, operation)),
     ]
     with runtime.locks.hold(order.flight_ids) as held:
-        counts = [inventory.counts_step(order.flight_ids)] if runtime.cache.enabled else []
-        results = runtime.database.send(steps, then=counts, operation=operation)
-        if counts:
-            held.publish(inventory.to_counts(results[-1]))
+        if runtime.cache.enabled:
+            steps.append(inventory.counts_step(order.flight_ids))
+            held.publish(inventory.to_counts(runtime.database.send(steps, operation=operation)[-1]))
+        else:
+            runtime.database.send(steps, operation=operation)
 
 
 def _booking_values(order: _Order, booking_id: str) -> dict[str, Any]:

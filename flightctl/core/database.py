@@ -136,20 +136,16 @@ class Database:
 
         return self._until_done(attempt, operation or Operation())
 
-    def send(
-        self, steps: Sequence[Step], *, then: Sequence[Step] = (), operation: Operation | None = None
-    ) -> list[list[Any]]:
-        """Run ``steps`` as one transaction, and ``then`` after its COMMIT, on a server in one round trip; the rows of
-        each.
+    def send(self, steps: Sequence[Step], *, operation: Operation | None = None) -> list[list[Any]]:
+        """Run ``steps`` as one transaction, on a server in one round trip; the rows of each.
 
         For changes whose every guard is the database's own: a statement that must not go on fails by a constraint.
-        Raises as ``run`` does, and IntegrityError or OperationalError for a violated CHECK or NOT NULL
-        (``violated_check``).
+        Raises as ``run`` does, and IntegrityError or OperationalError for a violated CHECK (``violated_check``).
         """
 
         def attempt(connection: Connection, operation: Operation) -> list[list[Any]]:
             operation.committing = True  # whatever is lost on the way, the COMMIT may have got through
-            return send(connection, steps, transaction=True, then=then)
+            return send(connection, steps, transaction=True)
 
         return self._until_done(attempt, operation or Operation())
 

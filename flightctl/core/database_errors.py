@@ -95,14 +95,11 @@ def duplicate_key(error: DBAPIError) -> str | None:
 
 
 def violated_check(error: DBAPIError) -> str | None:
-    """The name of the CHECK constraint that refused the statement, or of the column that takes no NULL."""
+    """The name of the CHECK constraint that refused the statement."""
     if isinstance(error.orig, sqlite3.IntegrityError):
-        match = re.search(r"(?:CHECK constraint failed: |NOT NULL constraint failed: \w+\.)(\w+)", str(error.orig))
-    elif _code(error) in {3819, 4025}:
-        # MariaDB: CONSTRAINT `name` failed for `db`.`table`; MySQL: Check constraint 'name' is violated.
-        match = re.search(r"(?i)constraint [`'](\w+)[`']", str(error.orig))
-    else:
-        match = re.search(r"Column '(\w+)' cannot be null", str(error.orig)) if _code(error) == 1048 else None
+        return str(error.orig).partition("CHECK constraint failed: ")[2] or None
+    # MariaDB: CONSTRAINT `name` failed for `db`.`table`; MySQL: Check constraint 'name' is violated.
+    match = re.search(r"(?i)constraint [`'](\w+)[`']", str(error.orig)) if _code(error) in {3819, 4025} else None
     return match[1] if match else None
 
 

@@ -73,38 +73,32 @@ def prepare(statement: Executable, parameters: Parameters, dialect: Dialect) -> 
     return prepared
 
 
-def send(
-    connection: Connection, steps: Sequence[Step], *, transaction: bool, then: Sequence[Step] = ()
-) -> list[list[Any]]:
-    """Execute the steps in order; the rows of each (none for what is no SELECT), those of ``then`` at the end.
+def send(connection: Connection, steps: Sequence[Step], *, transaction: bool) -> list[list[Any]]:
+    """Execute the steps in order; the rows of each (none for what is no SELECT).
 
-    With ``transaction`` they begin and commit one, and ``then`` follows the COMMIT: on MySQL all in one round trip,
-    which stops at the first error and has then committed nothing. Raises DBAPIError; the caller rolls back.
+    With ``transaction`` they begin and commit one: on MySQL all in one round trip, which stops at the first error and
+    has then committed nothing. Raises DBAPIError; the caller rolls back.
     """
     if connection.dialect.name == "sqlite":
-        return _one_by_one(connection, steps, transaction, then)
-    return _all_at_once(connection, steps, transaction, then)
+        return _one_by_one(connection, steps, transaction)
+    return _all_at_once(connection, steps, transaction)
 
 
-def _one_by_one(
-    connection: Connection, steps: Sequence[Step], transaction: bool, then: Sequence[Step]
-) -> list[list[Any]]:
+def _one_by_one(connection: Connection, steps: Sequence[Step], transaction: bool) -> list[list[Any]]:
     if transaction:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-    results = [_run(connection, step) for step in steps]
+    results = []
+    for step in steps:
+        rows: list[Any] = []
+        for parameters in _each(step):
+            prepared = prepare(step.statement, parameters, connection.dialect)
+            result = connection.exec_driver_sql(prepared.sql, prepared.arguments(parameters))
+            if prepared.make is not None:
+                rows += prepared.rows(result.fetchall())
+        results.append(rows)
     if transaction:
         connection.exec_driver_sql("COMMIT")
-    return results + [_run(connection, step) for step in then]
-
-
-def _run(connection: Connection, step: Step) -> list[Any]:
-    rows: list[Any] = []
-    for parameters in _each(step):
-        prepared = prepare(step.statement, parameters, connection.dialect)
-        result = connection.exec_driver_sql(prepared.sql, prepared.arguments(parameters))
-        if prepared.make is not None:
-            rows += prepared.rows(result.fetchall())
-    return rows
+    return results
 
 
 def _each(step: Step) -> Sequence[Parameters]:
@@ -119,8 +113,6 @@ class _Batch:
         self.texts: list[str] = []
         self.arguments: list[Any] = []
         self.readers: list[Prepared | None] = []
-        self.own: list[int] = []
-        """Positions of the steps' results among all."""
 
     def add_text(self, text: str) -> None:
         self.texts.append(text)
@@ -136,14 +128,11 @@ class _Batch:
             text = head + values + ", ".join([group] * len(each))
         for parameters in each:
             self.arguments += prepared.arguments(parameters)
-        self.own.append(len(self.texts))
         self.texts.append(text)
         self.readers.append(prepared if prepared.make is not None else None)
 
 
-def _all_at_once(
-    connection: Connection, steps: Sequence[Step], transaction: bool, then: Sequence[Step]
-) -> list[list[Any]]:
+def _all_at_once(connection: Connection, steps: Sequence[Step], transaction: bool) -> list[list[Any]]:
     batch = _Batch(connection.dialect)
     if transaction:
         batch.add_text("START TRANSACTION")
@@ -151,10 +140,8 @@ def _all_at_once(
         batch.add(step)
     if transaction:
         batch.add_text("COMMIT")
-    for step in then:
-        batch.add(step)
     results = _execute(connection, batch)
-    return [results[position] for position in batch.own]
+    return results[1:-1] if transaction else results
 
 
 def _execute(connection: Connection, batch: _Batch) -> list[list[Any]]:

@@ -99,7 +99,7 @@ class Crew:
         for pipe in self._pipes:
             try:
                 answer = pipe.recv()
-            except EOFError:
+            except (EOFError, OSError):
                 raise InternalError(f"a client of {self.what} died") from None
             if isinstance(answer, BaseException):
                 raise answer
@@ -199,7 +199,7 @@ class Worker:
         self._pipe.send(question)
         try:
             answer = self._pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):
             raise InternalError("a worker of the bench died") from None
         if isinstance(answer, BaseException):
             raise answer

@@ -56,6 +56,7 @@ def bench_search(settings: Settings, *, network: str, clients: int, seconds: flo
     processes. Every answer's total is compared with the self-join's. Seats are booked meanwhile."""
     with scratch(settings) as changed:
         day, flight_count = _fill(changed, network)
+        floors.analyze(changed)
         pairs = _pairs(changed, day, pair_count)
         with ExitStack() as stack:
             stack.enter_context(_changing_counts(changed, day))
