@@ -319,10 +319,11 @@ def parse_url(raw: str) -> URL:
     try:
         url = make_url(raw)
         backend = url.get_backend_name()
-        port_is_bad = url.port is not None and not 0 < url.port < 65536
+        incomplete = url.port is not None and not 0 < url.port < 65536
+        incomplete |= backend != "sqlite" and not (url.database and (url.host or "unix_socket" in url.query))
     except (ArgumentError, ValueError, NoSuchModuleError):
-        backend, port_is_bad = "", False
-    if backend not in {"sqlite", "mysql", "mariadb"} or port_is_bad:
+        backend, incomplete = "", False
+    if backend not in {"sqlite", "mysql", "mariadb"} or incomplete:
         raise ConfigError(
             f"database.url {mask_url(raw)[:120]!r} is not a database URL flightctl knows",
             hint="Write mysql+pymysql://user:password@host:3306/name or sqlite:////path/to/file.db.",

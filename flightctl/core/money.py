@@ -3,7 +3,7 @@
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import Boolean, bindparam, case, func, insert, select, update
 
 from flightctl.core.database import Conflict, Transaction
 from flightctl.core.errors import PaymentNotFoundError, ValidationError
@@ -34,7 +34,7 @@ _MOVE: Final = (
         source=bindparam("new_source"),
         message=func.coalesce(bindparam("text"), payments.c.message),
         updated_at=utc_now(),
-        claimed_until=None,
+        claimed_until=case((bindparam("keep_lease", type_=Boolean), payments.c.claimed_until), else_=None),
     )
 )
 _REFUNDED: Final = select(func.coalesce(func.sum(refunds.c.amount), 0)).where(refunds.c.payment_id == bindparam("id"))
@@ -49,7 +49,7 @@ _REFUND_OF: Final = (
 def parse_amount(text: str, what: str) -> Decimal:
     """An exact, not negative amount with at most two decimals. Raises ValidationError."""
     try:
-        amount = Decimal(text.strip())
+        amount = Decimal(text.strip() if text.isascii() and "_" not in text else "NaN")
     except InvalidOperation:
         amount = Decimal("NaN")
     if not amount.is_finite() or amount < 0 or amount > MAX_AMOUNT or amount != amount.quantize(Decimal("0.01")):
@@ -90,9 +90,18 @@ def payments_of(tx: Transaction, booking_id: str) -> list[Any]:
 
 
 def move_payment(
-    tx: Transaction, row: Any, new: PaymentStatus, *, source: PaymentSource | None = None, message: str | None = None
+    tx: Transaction,
+    row: Any,
+    new: PaymentStatus,
+    *,
+    source: PaymentSource | None = None,
+    message: str | None = None,
+    keep_lease: bool = False,
 ) -> None:
-    """Guarded change of a payment's status. Raises Conflict when it is no longer in the state that was read."""
+    """Guarded change of a payment's status. Raises Conflict when it is no longer in the state that was read.
+
+    With ``keep_lease`` the processor that claimed it, or the one after, still asks the gateway what became of it.
+    """
     old = PaymentStatus(row.status)
     if new not in PAYMENT_TRANSITIONS[old]:
         raise AssertionError(f"{old} -> {new} is no transition of a payment")
@@ -102,6 +111,7 @@ def move_payment(
         "new": new.value,
         "new_source": row.source if source is None else source.value,
         "text": message,
+        "keep_lease": keep_lease,
     }
     if tx.change(_MOVE, parameters) != 1:
         raise Conflict

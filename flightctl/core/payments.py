@@ -55,6 +55,8 @@ _ABANDONED: Final = (payments.c.status == PaymentStatus.PROCESSING.value) & or_(
     payments.c.claimed_until.is_(None), payments.c.claimed_until <= utc_now()
 )
 
+_DISPUTED: Final = (payments.c.status == PaymentStatus.FAILED.value) & (payments.c.claimed_until <= utc_now())
+
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
@@ -132,6 +134,7 @@ def run_once(
     delay: float = runtime.settings["gateway.delay"]
     claims = _claim_payments(runtime, _affordable(runtime, limit, delay), booking_id)
     parts = _in_parallel(settle, claims) if delay else [settle(claim) for claim in claims]
+    _reconcile(runtime, gateway, limit, booking_id)
     parts += [pay_back(refund) for refund in _claim_refunds(runtime, limit, booking_id)]
     return reduce(_sum, parts, ProcessResult())
 
@@ -244,6 +247,27 @@ def _fail(runtime: Runtime, claim: _Claim, why: str) -> None:
             )
 
     runtime.database.run(work)
+
+
+def _reconcile(runtime: Runtime, gateway: Gateway, limit: int, booking_id: str | None) -> None:
+    """Ask the gateway for payments that were reported as failed while a processor had them, and died with them: had it
+    been charged after all, that is late money."""
+    due = select(payments.c.payment_id, payments.c.booking_id).where(_DISPUTED)
+    if booking_id is not None:
+        due = due.where(payments.c.booking_id == booking_id)
+    for row in runtime.database.read(lambda tx: tx.execute(due.limit(limit)).all()):
+        _, answer = gateway.look_up(row.payment_id)
+
+        def work(tx: Transaction, row: Any = row, answer: CallbackStatus | None = answer) -> None:
+            booking = records.lock_booking(tx, row.booking_id)
+            payment = money.require_payment(tx, row.payment_id)
+            if answer is CallbackStatus.SUCCESS:
+                receive_success(tx, booking, payment, actor=PROCESSOR)
+            tx.change(
+                update(payments).where(payments.c.payment_id == row.payment_id, _DISPUTED).values(claimed_until=None)
+            )
+
+        runtime.database.run(work)
 
 
 def _claim_refunds(runtime: Runtime, limit: int, booking_id: str | None) -> list[Any]:

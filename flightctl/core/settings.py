@@ -146,7 +146,10 @@ def _read_file(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ConfigError(f"configuration file {path} must hold settings by name, not {type(document).__name__}")
     flat: dict[str, Any] = {}
-    _flatten(document, "", flat)
+    try:
+        _flatten(document, "", flat)
+    except RecursionError:  # an anchor that holds itself
+        raise ConfigError(f"configuration file {path} has settings that nest without end") from None
     for key in flat:
         if key not in _BY_KEY:
             raise ConfigError(f"configuration file {path}: unknown setting {key!r}", hint=_suggest(key))

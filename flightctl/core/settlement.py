@@ -134,8 +134,10 @@ def receive_failure(tx: Transaction, booking: Locked, row: Any, *, actor: str, m
     if PaymentStatus(row.status) not in {PaymentStatus.REQUESTED, PaymentStatus.PROCESSING}:
         return False
     why = records.clip(message) or "the gateway declined the payment"
+    # Said by somebody else while the gateway may be charging: its own answer, should it be money, is still wanted.
+    disputed = PaymentStatus(row.status) is PaymentStatus.PROCESSING and row.outcome is None
     money.set_outcome(tx, row, CallbackStatus.FAILURE)
-    money.move_payment(tx, row, PaymentStatus.FAILED, message=why)
+    money.move_payment(tx, row, PaymentStatus.FAILED, message=why, keep_lease=disputed)
     if booking.status is BookingStatus.PENDING:
         inventory.release_holds(tx, booking.id, HoldOutcome.RELEASED)
         records.move(

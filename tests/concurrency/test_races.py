@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import bindparam, func, update
 
 from flightctl.core import booking, database, inventory, payments, records, sweeper
-from flightctl.core.model import BookingStatus, HoldOutcome
+from flightctl.core.gateway import MockGateway
+from flightctl.core.model import BookingStatus, ForcedOutcome, HoldOutcome
 from flightctl.core.schema import bookings, utc_now
 from flightctl.core.schema import payments as payments_table
 from tests.concurrency import crew as acts
@@ -270,6 +271,49 @@ def test_one_unknown_payment_reported_for_two_bookings_at_once(world: World, cre
         )
         assert codes(outcomes) == {"done": 1, "VALIDATION_ERROR": 1}, outcomes
         assert world.problems() == []
+
+
+# --- money that moved while nobody was looking
+
+
+@on("mysql", "sqlite")
+def test_a_failure_reported_while_a_dead_processor_had_charged(world: World) -> None:
+    """The processor dies between the charge and its record; the gateway then reports a FAILURE. The money goes back."""
+    world.fill(seats=9)
+    held = _book(world)
+    one = world.runtime()
+    [claim] = payments._claim_payments(one, 1, None)
+    MockGateway(one.database, one.settings).charge(claim.payment_id, claim.amount, ForcedOutcome.SUCCESS)
+    assert acts.callback(world.own, held, "FAILURE")["status"] == "FAILED"
+    recover(world, world.own)
+    assert world.payment(held) == "REFUNDED"
+    assert world.problems(settled=True) == []
+
+
+@on("mysql", "sqlite")
+def test_a_processor_that_charges_after_it_was_taken_for_dead_and_then_dies(world: World) -> None:
+    """It stalls for longer than its lease; another finds the booking ended and no charge, and gives the payment up."""
+    world.fill(seats=9)
+    held = _book(world)
+    one = world.runtime()
+    [claim] = payments._claim_payments(one, 1, None)
+    recover(world, world.own)
+    assert world.status(held) == "EXPIRED"
+    MockGateway(one.database, one.settings).charge(claim.payment_id, claim.amount, ForcedOutcome.SUCCESS)
+    recover(world, world.own)
+    assert world.problems(settled=True) == []
+
+
+@on("mysql", "sqlite")
+def test_a_stalled_processor_that_lives_delivers_late_money(world: World) -> None:
+    world.fill(seats=9)
+    held = _book(world)
+    one = world.runtime()
+    with before_first(MockGateway, "charge", lambda: recover(world, world.own)):
+        payments.process(one, outcome=ForcedOutcome.SUCCESS)
+    assert world.status(held) == "CONFIRMED", "its seats were there still"
+    recover(world, world.own)
+    assert world.problems(settled=True) == []
 
 
 # --- the guards one by one: the interleaving that each prevents, made on purpose

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flightctl.core import payments
+from flightctl.core import lists, payments, records
 from flightctl.core.errors import BookingNotFoundError, FlightctlError, InvalidStateError, PaymentNotFoundError
 from flightctl.core.gateway import MockGateway
 from flightctl.core.model import ForcedOutcome, ProcessResult
@@ -533,3 +533,28 @@ def test_both_are_listed(world: World) -> None:
 
     assert ids("refund_due") == [world.payment(two)]
     assert ids("REFUNDED") == [world.payment(one)]
+
+
+def test_money_of_a_dead_processor_that_was_reported_as_failed_is_late_money(world: World) -> None:
+    """The gateway has charged, its processor died before it stored the answer, and somebody reports a failure."""
+    world.line()
+    booking = world.booked("F1")
+    payment = world.runtime.database.read(lambda tx: records.load_booking(tx, booking).payment_id)
+    claims = payments._claim_payments(world.runtime, 10, None)
+    assert [claim.payment_id for claim in claims] == [payment]
+    MockGateway(world.runtime.database, world.runtime.settings).charge(payment, claims[0].amount, None)
+    assert world.callback(booking, "FAILURE").payment_status == "FAILED"
+    assert payments.process(world.runtime, everything=True).refunded == 0  # its processor may be alive: the lease runs
+    world.sql("UPDATE payments SET claimed_until = '2020-01-01 00:00:00.000000'")
+    assert payments.process(world.runtime, everything=True).refunded == 1
+    assert lists.show_payment(world.runtime, payment).status == "REFUNDED"
+
+
+def test_a_reported_failure_that_no_gateway_contradicts_stays_one(world: World) -> None:
+    world.line()
+    booking = world.booked("F1")
+    payments._claim_payments(world.runtime, 10, None)
+    assert world.callback(booking, "FAILURE").payment_status == "FAILED"
+    world.sql("UPDATE payments SET claimed_until = '2020-01-01 00:00:00.000000'")
+    assert payments.process(world.runtime, everything=True).refunded == 0
+    assert world.sql("SELECT status, claimed_until FROM payments") == [("FAILED", None)]
