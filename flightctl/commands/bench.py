@@ -170,3 +170,27 @@ def pay(
     _check("--seconds", seconds, 0.1, MAX_SECONDS)
     session = session_of(ctx)
     _show(session, bench_pay(session.settings, clients=clients, seconds=seconds))
+
+
+@command(app, "sweep")
+def sweep(
+    ctx: typer.Context,
+    holds: Annotated[int, typer.Option(metavar="N", help="Lapsed holds to lay in.")] = 100_000,
+) -> None:
+    """Examples:
+      flightctl bench sweep
+      flightctl bench sweep --holds 10000 -o json
+
+    Lapsed holds ended a second, and what buyers of the same flights notice of it.
+
+    The floor ends one booking a transaction. Buyers come at a quarter of their capacity whether or not
+    the ones before them are served; the ratio of their row is that of the p99.
+
+    Exit codes:
+      0 measured, 2 wrong option, 4 refused in production, 7 database down, 9 the audit found damage
+    """
+    from flightctl.core.bench.sweep import bench_sweep
+
+    _check("--holds", holds, 1, 10_000_000)
+    session = session_of(ctx)
+    _show(session, bench_sweep(session.settings, holds=holds))

@@ -72,7 +72,7 @@ class Transaction:
         return result
 
     def fetch(self, steps: Sequence[Step]) -> list[list[Any]]:
-        """The rows of several SELECTs, on a server in one round trip."""
+        """Several statements, on a server in one round trip; the rows of each."""
         return send(self._connection, steps, transaction=False)
 
     def change(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> int:

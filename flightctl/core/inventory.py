@@ -161,12 +161,14 @@ def take_steps(
     """Take the seats and write their holds, in sorted order; the batch fails by NOT_TAKEN unless all can be had, at the
     price and time offered."""
     steps = []
-    for offer in sorted(offers, key=lambda offer: offer.flight_id):
+    by_flight = {offer.flight_id: offer for offer in offers}
+    for flight_id in sorted(by_flight):
+        offer = by_flight[flight_id]
         terms = {"costs": offer.price, "departs": offer.departure_time, "arrives": offer.arrival_time}
-        steps.append(Step(_at_terms(_TAKE), {"id": offer.flight_id, "n": seats, **terms}))
+        steps.append(Step(_at_terms(_TAKE), {"id": flight_id, "n": seats, **terms}))
         hold = {
             "booking_id": booking_id,
-            "flight_id": offer.flight_id,
+            "flight_id": flight_id,
             "n": seats,
             "created_at": now,
             "expires_at": expires_at,
@@ -216,9 +218,12 @@ def can_take(tx: Transaction, flight_ids: Sequence[str], seats: int) -> bool:
 
 
 def give_back(tx: Transaction, seats_by_flight: Mapping[str, int]) -> None:
-    """Add the seats to their flights, in sorted order."""
-    for flight_id in sorted(seats_by_flight):
-        tx.change(_GIVE_BACK, {"id": flight_id, "n": seats_by_flight[flight_id]})
+    """Add the seats to their flights, in sorted order; all in one round trip, for sweeps of hundreds of flights."""
+    steps = [
+        Step(_GIVE_BACK, {"id": flight_id, "n": seats_by_flight[flight_id]}) for flight_id in sorted(seats_by_flight)
+    ]
+    if steps:
+        tx.fetch(steps)
 
 
 def add_holds(

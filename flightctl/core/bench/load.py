@@ -196,7 +196,14 @@ class Worker:
 
     def ask(self, question: Any) -> tuple[Any, float]:
         """The answer, and the seconds it took inside the process."""
+        self.send(question)
+        return self.receive()
+
+    def send(self, question: Any) -> None:
         self._pipe.send(question)
+
+    def receive(self) -> tuple[Any, float]:
+        """What ``ask`` returns, of the question sent."""
         try:
             answer = self._pipe.recv()
         except (EOFError, OSError):
