@@ -54,7 +54,7 @@ _LOOK_AGAIN: Final = _OWN_ID | {inventory.NOT_TAKEN, "uq_bookings_idempotency_ke
 """Constraints that refuse a claim because the world has moved since the look: the next look tells how."""
 _POLL_START, _POLL_LIMIT = 0.05, 0.5
 
-_BY_KEY: Final = select(bookings.c.booking_id).where(bookings.c.idempotency_key == bindparam("key"))
+_BY_KEY: Final = select(bookings.c.booking_id, bookings.c.status).where(bookings.c.idempotency_key == bindparam("key"))
 _ADD_BOOKING: Final = insert(bookings)
 _ADD_LEGS: Final = insert(booking_flights)
 _ADD_PAYMENT: Final = insert(payments)

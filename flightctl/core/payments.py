@@ -4,6 +4,7 @@ A claim is a lease: a processor that dies leaves PROCESSING payments that anothe
 out. The gateway is idempotent by payment id, so that asking again learns the first answer and charges nothing.
 """
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -33,6 +34,8 @@ from flightctl.core.settlement import deliver, receive_failure, receive_success
 
 PROCESSOR: Final = "payment processor"
 _MAX_LEASE: Final = 3600.0
+_CROWD: Final = 8
+"""Processors that find work side by side."""
 WORKERS: Final = 8
 """Threads that ask a gateway with a delay; each holds a connection for moments only, the pool has room for all."""
 
@@ -156,16 +159,23 @@ def _in_parallel(settle: Callable[[_Claim], ProcessResult], claims: Sequence[_Cl
 
 
 def _claim_payments(runtime: Runtime, limit: int, booking_id: str | None) -> list[_Claim]:
-    """Lease due payments, by UPDATEs that test again what made them due: no two processors get the same one."""
+    """Lease due payments, by UPDATEs that test again what made them due: no two processors get the same one.
+
+    Processors that look at once see the same payments, and all but one would go away empty: each takes its own choice
+    out of more than it wants.
+    """
     lease = runtime.settings["payments.lease"]
     due = select(payments.c.payment_id, payments.c.status, payments.c.attempts).where(or_(_NEW, _ABANDONED))
     if booking_id is not None:
         due = due.where(payments.c.booking_id == booking_id)
-    due = due.order_by(payments.c.created_at).limit(limit)
+    due = due.order_by(payments.c.created_at).limit(limit * _CROWD)
 
     def work(tx: Transaction) -> list[_Claim]:
         claims = []
-        for row in sorted(tx.execute(due).all(), key=lambda row: str(row.payment_id)):
+        rows = tx.execute(due).all()
+        if len(rows) > limit:
+            rows = random.sample(rows, limit)
+        for row in sorted(rows, key=lambda row: str(row.payment_id)):
             was_requested = row.status == PaymentStatus.REQUESTED.value
             changed = tx.change(
                 update(payments)
