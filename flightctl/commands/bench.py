@@ -25,11 +25,12 @@ app = group_app(
       flightctl bench book --flights 200 --locking redis -o json
       flightctl bench search --network india
 
-    Measure flightctl next to bare drivers, on a scratch schema of the configured servers.
+    Measure flightctl next to bare drivers.
 
-    Floor and flightctl take turns in the same run. A floor is the bare driver doing the least that the
-    same promise needs; a ratio is flightctl's speed over the floor's. The scratch schema is dropped at
-    the end, whatever ends the bench.
+    Everything runs on a scratch schema of the configured servers, never on the real tables. Floor and
+    flightctl take turns in the same run. A floor is the bare driver doing the least that the
+    same promise needs; a ratio is flightctl's speed over the floor's. An audit ends what wrote, and the
+    scratch schema is dropped, whatever ends the bench.
     """,
 )
 

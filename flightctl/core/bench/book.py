@@ -129,7 +129,7 @@ def flightctl_booking(settings: Settings, flight_ids: Sequence[str], number: int
     return operation
 
 
-def _bare_parameters(flight_ids: Sequence[str], number: int) -> Callable[[], dict[str, Any]]:
+def _bare_parameters(bare: floors.Bare, flight_ids: Sequence[str], number: int) -> Callable[[], dict[str, Any]]:
     """What the rows of one booking say: the same lengths as flightctl's."""
 
     def parameters() -> dict[str, Any]:
@@ -139,7 +139,7 @@ def _bare_parameters(flight_ids: Sequence[str], number: int) -> Callable[[], dic
             "user": f"client {number}",
             "flight": flight_id,
             "seats": 1,
-            "price": PRICE,
+            "price": bare.price,
             "key": secrets.token_hex(12),
             "payment": new_payment_id(),
             "reason": f"booked: 1 seat held on {flight_id}",
@@ -152,7 +152,7 @@ def _bare_parameters(flight_ids: Sequence[str], number: int) -> Callable[[], dic
 def bare_one_by_one(settings: Settings, flight_ids: Sequence[str], number: int) -> Operation:
     bare = floors.Bare(settings)
     key, seats, *children = (bare.text(statement) for statement in floors.BOOK)
-    draw = _bare_parameters(flight_ids, number)
+    draw = _bare_parameters(bare, flight_ids, number)
 
     def operation() -> int:
         values = draw()
@@ -172,7 +172,7 @@ def bare_one_by_one(settings: Settings, flight_ids: Sequence[str], number: int) 
 def bare_all_at_once(settings: Settings, flight_ids: Sequence[str], number: int) -> Operation:
     bare = floors.Bare(settings)
     text = ";".join([bare.text(statement) for statement in floors.BOOK] + ["COMMIT"])
-    draw = _bare_parameters(flight_ids, number)
+    draw = _bare_parameters(bare, flight_ids, number)
 
     def operation() -> int:
         bare.all_at_once(text, draw())
@@ -185,7 +185,7 @@ def bare_refusal(settings: Settings, flight_ids: Sequence[str], number: int) -> 
     """Key and seats, read one after the other: a replay would have to be answered first."""
     bare = floors.Bare(settings)
     key, seats = (bare.text(statement) for statement in floors.SOLD_OUT)
-    draw = _bare_parameters(flight_ids, number)
+    draw = _bare_parameters(bare, flight_ids, number)
 
     def operation() -> int:
         values = draw()

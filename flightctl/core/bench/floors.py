@@ -11,6 +11,7 @@ flight, 10 s each: UPDATE before its children 0 deadlocks, UPDATE last ORDER_REC
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 from flightctl.core.database import SQLITE_BUSY_SECONDS, parse_url
@@ -72,6 +73,8 @@ class Bare:
         url = parse_url(settings["database.url"])
         self.embedded = url.get_backend_name() == "sqlite"
         self.words = _SQLITE if self.embedded else _MYSQL
+        self.price: Any = 540000 if self.embedded else Decimal("5400.00")
+        """Of a seat, as this database keeps money."""
         self.connection: Any
         if self.embedded:
             self.connection = sqlite3.connect(str(url.database), timeout=SQLITE_BUSY_SECONDS, isolation_level=None)

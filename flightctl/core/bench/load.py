@@ -139,18 +139,21 @@ def _client(pipe: Connection, make: Callable[[int], Operation], number: int) -> 
     """The client process: one answer when it is ready, then one for each turn, until the pipe closes."""
     for ignored in (signal.SIGINT, signal.SIGTERM):  # who started it ends it
         signal.signal(ignored, signal.SIG_IGN)
-    try:
-        operation = make(number)
-        pipe.send("ready")
-        while True:
-            begin, seconds = pipe.recv()
-            pipe.send(_turn(operation, begin, seconds))
-    except (EOFError, BrokenPipeError):
-        return
-    except FlightctlError as error:
-        pipe.send(error)
-    except Exception as error:  # noqa: BLE001 - the parent raises it
-        pipe.send(InternalError(f"{type(error).__name__}: {error}"))
+    with suppress(EOFError, BrokenPipeError):  # the parent has gone, or has closed the pipe
+        try:
+            operation = make(number)
+            pipe.send("ready")
+            while True:
+                begin, seconds = pipe.recv()
+                pipe.send(_turn(operation, begin, seconds))
+        except (EOFError, BrokenPipeError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the parent raises it
+            pipe.send(_for_parent(error))
+
+
+def _for_parent(error: Exception) -> FlightctlError:
+    return error if isinstance(error, FlightctlError) else InternalError(f"{type(error).__name__}: {error}")
 
 
 def _turn(operation: Operation, begin: float, seconds: float) -> tuple[bytes, int, float, float]:
@@ -232,12 +235,10 @@ def _answer(pipe: Connection, make: Callable[[], Callable[[Any], Any]]) -> None:
                 before = time.perf_counter()
                 result = work(question)
                 pipe.send((result, time.perf_counter() - before, peak_mb()))
-        except FlightctlError as error:
-            pipe.send(error)
         except (EOFError, BrokenPipeError):
             raise
         except Exception as error:  # noqa: BLE001 - the parent raises it
-            pipe.send(InternalError(f"{type(error).__name__}: {error}"))
+            pipe.send(_for_parent(error))
 
 
 def _end(process: Any) -> None:

@@ -80,13 +80,15 @@ def bare_payments(settings: Settings, held: Sequence[Held], clients: int, number
 
     def operation() -> int:
         batch = [
-            {"booking": booking, "payment": payment, "price": "5400.00", "reason": f"payment succeeded ({payment})"}
+            {"booking": booking, "payment": payment, "price": bare.price, "reason": f"payment succeeded ({payment})"}
             for booking, _, payment in islice(own, BATCH)
         ]
-        bare.transaction((claim, values) for values in batch)
-        for values in batch:
+        bare.begin()
+        claimed = [values for values in batch if bare.execute(claim, values) == 1]
+        bare.commit()
+        for values in claimed:
             for statements in ([charge], [answer], settle):
                 bare.transaction((statement, values) for statement in statements)
-        return len(batch)
+        return len(claimed)
 
     return operation

@@ -132,11 +132,11 @@ def flightctl_sweep(settings: Settings) -> Callable[[float], tuple[int, bool]]:
 
 
 def bare_releases(settings: Settings, held: Sequence[Held]) -> Callable[[float], tuple[int, bool]]:
-    """The holds that end last, so that the sweep, which begins with the oldest, meets them last."""
+    """Of the half that ends last, from its end: the sweep, which begins with the oldest, meets them last."""
     bare = floors.Bare(settings)
     for_update = "" if bare.embedded else " FOR UPDATE"
     statements = [bare.text(statement, for_update=for_update) for statement in _RELEASE]
-    own = iter(reversed(held))
+    own = reversed(held[len(held) // 2 :])
 
     def work(seconds: float) -> tuple[int, bool]:
         until = time.monotonic() + seconds
