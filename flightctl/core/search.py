@@ -228,17 +228,24 @@ def precompute(runtime: Runtime, *, date: str, days: int, top: int) -> Precomput
     if not 1 <= days <= 366 or not 1 <= top <= 100_000:
         raise ValidationError("--days goes from 1 to 366, --top from 1 to 100000")
     started = time.monotonic()
+    _require_redis(runtime, 0)
     first = resolve_day(date, lambda: _now(runtime), None, "--date")
     routes = 0
     for day in (first + timedelta(days=offset) for offset in range(days)):
         for source, destination in busiest_pairs(runtime, day, top):
-            if not runtime.cache.enabled:
-                raise ServiceUnavailableError(
-                    "there is no Redis to fill" if not runtime.cache.configured else "Redis is not usable",
-                    hint="Set FLIGHTCTL_REDIS_URL.",
-                    details={"routes": routes},
-                )
             timetable, _, _, version = _from_database(runtime, source, destination, day)
             runtime.cache.put_route(source, destination, day, _encode(timetable, version))
+            _require_redis(runtime, routes)
             routes += 1
     return PrecomputeResult(routes, days, round((time.monotonic() - started) * 1000))
+
+
+def _require_redis(runtime: Runtime, routes: int) -> None:
+    if not runtime.cache.enabled:
+        raise ServiceUnavailableError(
+            "there is no Redis to fill" if not runtime.cache.configured else "Redis is not usable",
+            hint="Set FLIGHTCTL_REDIS_URL."
+            if not runtime.cache.configured
+            else "`flightctl doctor` tells what is down.",
+            details={"routes": routes},
+        )

@@ -48,12 +48,13 @@ def world(backend: Backend) -> Iterator[World]:
 
 
 class Clumsy:
-    """Runs what must be refused, twice over: as a script reads it and as a person does."""
+    """Runs what must be refused: as a script reads it, and each kind once as a person does."""
 
     def __init__(self, cli: ForkedCli, world: World) -> None:
         self.cli = cli
         self.world = world
         self.env = world.backend.env
+        self._read_by_people: set[tuple[str, str]] = set()
 
     def __call__(self, exit_code: int, code: str, *args: str, **variables: str) -> Result:
         before = self.world.picture()
@@ -63,11 +64,14 @@ class Clumsy:
         assert result.error["code"] == code, result
         assert result.error["retryable"] is False
         assert self.one_line(result)
+        assert self.world.picture() == before
+        if (code, args[0]) in self._read_by_people:
+            return result
+        self._read_by_people.add((code, args[0]))
         plain = self.cli(*args, env=env, check=exit_code)
         assert plain.stdout == ""
         assert self.one_line(plain)
         assert plain.stderr.startswith("error: ")
-        assert self.world.picture() == before
         return plain
 
     @staticmethod
@@ -170,7 +174,8 @@ def test_users_keys_and_actors(clumsy: Clumsy) -> None:
 def test_text_that_looks_like_sql_is_text(clumsy: Clumsy) -> None:
     """Where any text is allowed it is kept as it is, on every back end."""
     env = clumsy.env
-    for text in (*INJECTIONS, "✈️🧳", "Ünïcödé", "名前", "a|b", "=1+1", "null", "-h"):
+    texts = (*INJECTIONS, "✈️🧳", "Ünïcödé", "名前", "a|b", "=1+1", "null", "-h")
+    for text in texts if clumsy.world.backend.is_sqlite else texts[:9:2]:
         user = text[:64]
         booked = clumsy.cli(
             "book", "F1", f"--user={user}", "--actor", "x", "--idempotency-key", "k" + text.encode().hex()[:100],
@@ -265,7 +270,11 @@ def test_options_that_do_not_go_together(clumsy: Clumsy, tmp_path: Path) -> None
     clumsy(2, "VALIDATION_ERROR", "seed", "--file", str(schedule))
     clumsy(2, "VALIDATION_ERROR", "seed", "--file", str(tmp_path / "missing.csv"))
     clumsy(2, "VALIDATION_ERROR", "seed", "--file", str(tmp_path))
-    clumsy(2, "VALIDATION_ERROR", "daemon", "--no-sweep", "--no-payments")
+    for args in (
+        ("--no-sweep", "--no-payments"), ("--sweep-interval", "0s"), ("--sweep-interval", "soon"),
+        ("--sweep-interval", "2h"), ("--metrics-port", "0"), ("--metrics-port", "70000"),
+    ):  # fmt: skip
+        clumsy(2, "VALIDATION_ERROR", "daemon", *args)
     for args in (
         ("book",), ("book", "F1"), ("book", "F1", "F2", "--user", "u"), ("search", "DEL"), ("search", "DEL", "BLR"),
         (*SEARCH, "--nope"), ("bookings", "show"), ("bookings", "lits"), ("bok",), (*BOOK, "--seats"),

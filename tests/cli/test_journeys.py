@@ -21,6 +21,7 @@ from tests.cli.forked import ForkedCli
 from tests.conftest import Backend, Cli, Result
 from tests.faults import free_port
 
+TWO_KINDS = pytest.mark.parametrize("backend", ["sqlite", "mysql+redis"], indirect=True)
 EMBEDDED = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 REDIS = pytest.mark.parametrize("backend", ["mysql+redis"], indirect=True)
 
@@ -260,6 +261,7 @@ def test_payments_and_sweeps(world: World, agent: Agent) -> None:
     assert world.status(third) == "CONFIRMED"
 
 
+@TWO_KINDS
 def test_errors_and_their_exit_codes(world: World, agent: Agent) -> None:
     world.flight("LAST", seats=1)
     gone, full = world.expired("LAST"), world.booked("LAST")
@@ -284,6 +286,7 @@ def test_errors_and_their_exit_codes(world: World, agent: Agent) -> None:
     assert world.one("SELECT COUNT(*) FROM bookings") == 2
 
 
+@TWO_KINDS
 def test_flights_of_an_operator(world: World, agent: Agent) -> None:
     day = DAY.date().isoformat()
     schedule = ("--departure", f"{day}T18:00", "--arrival", f"{day}T20:15", "--price", "5400.5", "--seats", "3")
@@ -449,6 +452,7 @@ def test_one_key_many_processes(world: World, agent: Agent, cli: Cli) -> None:
     assert world.available("F1") == [8]
 
 
+@TWO_KINDS
 def test_expired_money_finds_its_seats(world: World, agent: Agent) -> None:
     """Confirmed at the counter after the hold was swept, and while it had only lapsed."""
     swept, lapsed = world.expired(), world.booked()
@@ -459,6 +463,7 @@ def test_expired_money_finds_its_seats(world: World, agent: Agent) -> None:
     assert violations(world.execute) == []
 
 
+@TWO_KINDS
 def test_a_departed_flight_is_refused(world: World, agent: Agent) -> None:
     world.flight("GONE", departs=datetime.now(UTC) - timedelta(minutes=1))
     world.flight("SOON", departs=datetime.now(UTC) + timedelta(seconds=90), lasting=1)

@@ -63,7 +63,7 @@ class Steps:
         query = pymysql.connections.Connection.query
 
         def heard(connection: Any, sql: Any, unbuffered: bool = False) -> Any:
-            text = sql.decode(errors="replace") if isinstance(sql, bytes) else sql
+            text = sql if isinstance(sql, str) else bytes(sql).decode(errors="replace")
             commits = text.endswith("COMMIT")
             self("before " + _short(text))
             if commits and self("during " + _short(text)):

@@ -153,7 +153,7 @@ def book_unsorted(runtime: Runtime, identifier: str, seats: int = 1, backwards: 
     """Books with the guard off that visits flights in sorted order."""
     from flightctl.core import inventory
 
-    inventory.sorted = lambda ids: sorted(ids, reverse=backwards)  # type: ignore[attr-defined]
+    inventory.sorted = lambda ids, **more: sorted(ids, reverse=backwards, **more)  # type: ignore[attr-defined]
     try:
         return book(runtime, identifier, seats)
     finally:

@@ -183,12 +183,12 @@ def machine(world: World) -> Callable[[], Machine]:
     return Machine
 
 
-@on("sqlite", "mysql", "mysql+redis")
+@on("sqlite", "mysql+redis")
 def test_any_order_of_use_cases(machine: Callable[[], Machine]) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=200 if SOAK else 12,
+            max_examples=200 if SOAK else 10,
             stateful_step_count=30,
             deadline=None,
             database=None,

@@ -17,7 +17,7 @@ from tests.concurrency.support import ZM, ZMA, World, Z
 from tests.faults import Action, TcpProxy
 from tests.servers import mysql_connection
 
-pytestmark = [on("mysql", "mysql+redis")]
+pytestmark = [on("mysql+redis")]
 
 BEFORE, AFTER = Action.CUT_BEFORE_FORWARD, Action.CUT_BEFORE_ANSWER
 BOTH = pytest.mark.parametrize("action", [BEFORE, AFTER], ids=["never arrived", "answer lost"])
