@@ -35,6 +35,8 @@ CONFLICT_ATTEMPTS: Final = 12
 """Tries of one transaction before its conflicts are reported: at 16 writers on one row the longest seen was 4."""
 LOCK_TIMEOUT_ATTEMPTS: Final = 2
 """A lock timeout has already waited for database.lock_timeout; one more wait is all that an agent bears."""
+_IN_TRANSACTION: Final = 1
+"""SERVER_STATUS_IN_TRANS of the protocol's status flags."""
 _BACKOFF_START, _BACKOFF_LIMIT = 0.004, 0.25
 
 
@@ -251,10 +253,18 @@ def _roll_back(connection: Connection) -> None:
         return
     try:
         driver = connection.connection.driver_connection
-        if getattr(driver, "in_transaction", True):  # SQLite refuses a ROLLBACK without a transaction
+        if _in_transaction(driver):
             connection.exec_driver_sql("ROLLBACK")
     except DBAPIError as error:
         connection.invalidate(error)
+
+
+def _in_transaction(driver: Any) -> bool:
+    """SQLite refuses a ROLLBACK without a transaction, and a server takes a round trip for it: half of what a sold-out
+    flight costs its buyers. PyMySQL keeps the word of the server's last success; what it does not know is a yes."""
+    if hasattr(driver, "in_transaction"):
+        return bool(driver.in_transaction)
+    return bool(getattr(driver, "server_status", _IN_TRANSACTION) & _IN_TRANSACTION)
 
 
 class _Tries:

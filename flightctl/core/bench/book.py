@@ -157,7 +157,10 @@ def bare_one_by_one(settings: Settings, flight_ids: Sequence[str], number: int) 
     def operation() -> int:
         values = draw()
         bare.begin()
-        bare.execute(key, values)
+        try:
+            bare.execute(key, values)
+        except Exception as error:  # noqa: BLE001 - of either driver; looked at there
+            return _draw_again(bare, error)
         if bare.execute(seats, values) != 1:
             bare.roll_back()
             return 0
@@ -175,10 +178,21 @@ def bare_all_at_once(settings: Settings, flight_ids: Sequence[str], number: int)
     draw = _bare_parameters(bare, flight_ids, number)
 
     def operation() -> int:
-        bare.all_at_once(text, draw())
+        try:
+            bare.all_at_once(text, draw())
+        except Exception as error:  # noqa: BLE001 - of either driver; looked at there
+            return _draw_again(bare, error)
         return 1
 
     return operation
+
+
+def _draw_again(bare: floors.Bare, error: Exception) -> int:
+    """Nothing was booked when the id was taken; any other error ends the bench."""
+    bare.roll_back()
+    if not bare.was_taken(error):
+        raise error
+    return 0
 
 
 def bare_refusal(settings: Settings, flight_ids: Sequence[str], number: int) -> Operation:
