@@ -102,7 +102,7 @@ class World:
         """Empties all tables and makes the three flights, with ``seats`` each (or as named: ``Z=2``)."""
         each = {Z: seats, M: seats, A: seats} | {{"Z": Z, "M": M, "A": A}[name]: count for name, count in more.items()}
         self.execute("BEGIN")
-        for table in TABLES:
+        for table in (*TABLES, "worker_heartbeats"):
             self.execute(f"DELETE FROM {table}")
         for flight_id, (source, destination, departure, arrival) in LEGS.items():
             self.execute(

@@ -93,7 +93,7 @@ def test_many_replays_of_one_key_are_one_booking(world: World, crew: Crew) -> No
         _check(world, outcomes)
 
 
-@on("mysql")
+@on("mysql", own=True)
 def test_control_without_the_unique_key_replays_book_again(world: World, crew: Crew) -> None:
     world.execute("ALTER TABLE bookings DROP INDEX uq_bookings_idempotency_key")
     most = 0
@@ -195,7 +195,7 @@ def test_control_without_the_condition_only_the_constraint_is_left(
     assert world.available(Z) == 0
 
 
-@on("mysql", "mysql+redis/database")
+@on("mysql", "mysql+redis/database", own=True)
 def test_control_without_condition_and_constraint_the_flight_is_oversold(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

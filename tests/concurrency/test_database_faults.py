@@ -73,7 +73,7 @@ def _fail(admin: Admin, step: str, number: int, times: int) -> None:
     )
 
 
-@on("mysql", "mysql+redis")
+@on("mysql", "mysql+redis", own=True)
 @pytest.mark.parametrize("step", STEPS)
 def test_a_deadlock_at_any_step_runs_the_whole_transaction_again(
     world: World, admin: Admin, lost_tries: list[Any], step: str
@@ -88,7 +88,7 @@ def test_a_deadlock_at_any_step_runs_the_whole_transaction_again(
     assert world.problems() == []
 
 
-@on("mysql")
+@on("mysql", own=True)
 @pytest.mark.parametrize("step", STEPS)
 def test_conflicts_without_end_are_reported_and_leave_nothing(
     world: World, admin: Admin, lost_tries: list[Any], step: str
@@ -106,7 +106,7 @@ def test_conflicts_without_end_are_reported_and_leave_nothing(
     assert acts.book(world.own, ZM, 2, key="k")["replayed"] is False
 
 
-@on("mysql")
+@on("mysql", own=True)
 def test_control_without_the_retry_one_deadlock_is_an_error(
     world: World, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,7 +116,7 @@ def test_control_without_the_retry_one_deadlock_is_an_error(
     assert perform(world.own, Job("book", {}, {"identifier": Z})).code == "LOCK_ACQUISITION_FAILED"
 
 
-@on("mysql")
+@on("mysql", own=True)
 def test_a_lock_timeout_is_tried_once_more(world: World, admin: Admin, lost_tries: list[Any]) -> None:
     """MySQL rolls back only the statement on 1205: committing then would keep half the work."""
     world.fill(seats=9)
@@ -132,7 +132,7 @@ def test_a_lock_timeout_is_tried_once_more(world: World, admin: Admin, lost_trie
     assert world.problems() == []
 
 
-@on("mysql")
+@on("mysql", own=True)
 @pytest.mark.parametrize("act", ["confirm", "release", "callback", "sweep", "process"])
 def test_other_commands_run_again_after_deadlocks_too(
     world: World, admin: Admin, lost_tries: list[Any], act: str
@@ -149,7 +149,7 @@ def test_other_commands_run_again_after_deadlocks_too(
     assert world.problems() == []
 
 
-@on("mysql")
+@on("mysql", own=True)
 def test_a_real_lock_timeout(world: World) -> None:
     """Somebody else sits on the flight's row for longer than anyone waits."""
     world.fill(seats=9)
@@ -168,7 +168,7 @@ def test_a_real_lock_timeout(world: World) -> None:
     assert acts.book(runtime, ZM)["status"] == "PENDING"
 
 
-@on("mysql")
+@on("mysql", own=True)
 def test_a_real_deadlock_chosen_by_the_server(world: World, lost_tries: list[Any]) -> None:
     """Another transaction, with more behind it, holds Z and wants A; the booking holds A and wants Z: it is the victim."""
     world.fill(seats=9)
@@ -303,7 +303,7 @@ def _expect(runtime: Runtime, code: str, exit_status: int) -> FlightctlError:
     return error
 
 
-@on("mysql")
+@on("mysql", own=True)
 def test_a_database_that_is_not_ours(world: World) -> None:
     url = world.backend.database_url
     _expect(world.runtime(FLIGHTCTL_DATABASE_URL=url + "_none"), "DATABASE_UNAVAILABLE", 7)
@@ -317,7 +317,7 @@ def test_a_database_that_is_not_ours(world: World) -> None:
     _expect(world.runtime(FLIGHTCTL_DATABASE_URL=closed), "DATABASE_UNAVAILABLE", 7)
 
 
-@on("mysql")
+@on("mysql", own=True)
 def test_a_schema_of_another_time(world: World, mysql_url: str) -> None:
     world.fill(seats=9)
     for revision, word in ("0000", "older"), ("9999", "newer"):
@@ -329,7 +329,7 @@ def test_a_schema_of_another_time(world: World, mysql_url: str) -> None:
     assert "no flightctl schema" in _expect(world.runtime(), "SCHEMA_MISMATCH", 7).message
 
 
-@on("mysql")
+@on("mysql", own=True)
 def test_a_schema_with_a_hole(world: World) -> None:
     world.fill(seats=9)
     runtime = world.runtime()
