@@ -5,8 +5,8 @@ overbooking and the same unique key, and nothing else: no checks of input, no re
 
 The order is the key's INSERT, the seats' UPDATE, then the rows that hang on them. An UPDATE at the end would keep the
 flight's row locked for a shorter time, but not under these foreign keys: the INSERT of a reservation share-locks its
-flight's row, and two that share it and both want to change it are a deadlock (1213). Measured once, 16 clients on one flight for 6 s each:
-UPDATE before its children 767 bookings and no deadlock, UPDATE last 153 bookings and 2,115 deadlocks.
+flight's row, and two that share it and both want to change it are a deadlock (1213). Measured once, 16 clients on one
+flight, 6 s each: UPDATE before its children 767 bookings and no deadlock, UPDATE last 153 bookings and 2,115 deadlocks.
 """
 
 import sqlite3

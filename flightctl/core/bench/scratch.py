@@ -20,6 +20,8 @@ from flightctl.core.errors import EnvironmentProtectedError
 from flightctl.core.settings import Settings
 
 NAME: Final = "flightctl_bench_"
+_DROP_SECONDS: Final = 30
+"""What is left of clients that were killed may hold tables for a moment; the server's own patience is a day."""
 _REDIS_TIMEOUT: Final = 5.0
 """Seconds: cleaning up is in no hurry."""
 
@@ -71,6 +73,7 @@ def _drop_database(settings: Settings, name: str) -> None:
 
     server = create_engine(parse_url(settings["database.url"])._replace(database=None))
     with server.begin() as connection:
+        connection.exec_driver_sql(f"SET SESSION lock_wait_timeout = {_DROP_SECONDS}")
         connection.exec_driver_sql(f"DROP DATABASE IF EXISTS `{name}`")
     server.dispose()
 
