@@ -116,7 +116,7 @@ def _book(runtime: Runtime, order: _Order) -> BookResult:
         _check_legs(runtime.settings, order, quoted.offers)
     for _ in range(_CLAIM_ATTEMPTS):
         if quoted is None:
-            found = runtime.database.read(lambda tx: _look(tx, runtime.settings, order))
+            found = runtime.database.read(lambda tx: _look(tx, runtime.settings, order), operation=operation)
             if isinstance(found, Booking):
                 # Our own booking, when its COMMIT got no answer: this is the first report of it, not a replay.
                 return BookResult(found, replayed=found.booking_id != booking_id)

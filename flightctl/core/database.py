@@ -106,9 +106,14 @@ class Database:
             self._engine.dispose()
             self._engine = None
 
-    def read(self, work: Callable[[Transaction], T], *, snapshot: bool = False) -> T:
+    def read(
+        self, work: Callable[[Transaction], T], *, snapshot: bool = False, operation: Operation | None = None
+    ) -> T:
         """Run ``work``, which only reads. With ``snapshot`` all its statements see the database at one moment;
-        without, on a server, each sees what is committed when it runs."""
+        without, on a server, each sees what is committed when it runs.
+
+        Raises as ``run`` does: OutcomeUnknownError when it was to tell what became of ``operation``'s lost COMMIT.
+        """
 
         def attempt(connection: Connection, operation: Operation) -> T:
             for statement in _BEGIN_READING[self.embedded, snapshot]:
@@ -118,7 +123,7 @@ class Database:
                 connection.exec_driver_sql("COMMIT")
             return result
 
-        return self._until_done(attempt, Operation())
+        return self._until_done(attempt, operation or Operation())
 
     def run(self, work: Callable[[Transaction], T], *, operation: Operation | None = None) -> T:
         """Run ``work`` in a transaction and commit.

@@ -26,8 +26,8 @@ class Gateway(Protocol):
     def charge(self, payment_id: str, amount: Decimal, forced: ForcedOutcome | None = None) -> CallbackStatus | None:
         """Charge ``amount``; a repeated id gets the first answer again."""
 
-    def look_up(self, payment_id: str) -> tuple[bool, CallbackStatus | None]:
-        """Whether the gateway ever saw the charge, and its answer."""
+    def void(self, payment_id: str, amount: Decimal) -> CallbackStatus | None:
+        """Close the charge: its answer if there is one, else FAILURE now and for whoever asks for it later."""
 
     def refund(self, refund_id: str, payment_id: str, amount: Decimal) -> bool:
         """Pay ``amount`` back; True once it is paid. A repeated id pays nothing more."""
@@ -51,9 +51,8 @@ class MockGateway:
         }[forced]
         return _answer(self._first_answer(payment_id, "CHARGE", amount, outcome))
 
-    def look_up(self, payment_id: str) -> tuple[bool, CallbackStatus | None]:
-        known = self.database.read(lambda tx: _find(tx, payment_id))
-        return known is not None, None if known is None else _answer(known)
+    def void(self, payment_id: str, amount: Decimal) -> CallbackStatus | None:
+        return _answer(self._first_answer(payment_id, "CHARGE", amount, "FAILURE"))
 
     def refund(self, refund_id: str, payment_id: str, amount: Decimal) -> bool:
         return self._first_answer(refund_id, "REFUND", amount, "SUCCESS") == "SUCCESS"

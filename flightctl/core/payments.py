@@ -219,19 +219,13 @@ def _settle(runtime: Runtime, gateway: Gateway, claim: _Claim, forced: ForcedOut
 
 
 def _ask(runtime: Runtime, gateway: Gateway, claim: _Claim, forced: ForcedOutcome | None) -> CallbackStatus | None:
-    """Charge; but of a dead processor's payment whose booking has ended, only ask what became."""
+    """Charge; but of a payment taken over whose booking has ended, close the charge: a processor that is not dead but
+    slow then learns that it failed."""
     if claim.recovered:
         booking = runtime.database.read(lambda tx: records.load_booking(tx, claim.booking_id))
         if booking.status is not BookingStatus.PENDING:
-            seen, answer = gateway.look_up(claim.payment_id)
-            if not seen:
-                _fail_unasked(runtime, claim)
-            return answer
+            return gateway.void(claim.payment_id, claim.amount)
     return gateway.charge(claim.payment_id, claim.amount, forced)
-
-
-def _fail_unasked(runtime: Runtime, claim: _Claim) -> None:
-    _fail(runtime, claim, "the booking had ended before the gateway was asked")
 
 
 def _give_up_if_old(runtime: Runtime, claim: _Claim) -> None:
@@ -262,11 +256,11 @@ def _fail(runtime: Runtime, claim: _Claim, why: str) -> None:
 def _reconcile(runtime: Runtime, gateway: Gateway, limit: int, booking_id: str | None) -> None:
     """Ask the gateway for payments that were reported as failed while a processor had them, and died with them: had it
     been charged after all, that is late money."""
-    due = select(payments.c.payment_id, payments.c.booking_id).where(_DISPUTED)
+    due = select(payments.c.payment_id, payments.c.booking_id, payments.c.amount).where(_DISPUTED)
     if booking_id is not None:
         due = due.where(payments.c.booking_id == booking_id)
     for row in runtime.database.read(lambda tx: tx.execute(due.limit(limit)).all()):
-        _, answer = gateway.look_up(row.payment_id)
+        answer = gateway.void(row.payment_id, row.amount)
 
         def work(tx: Transaction, row: Any = row, answer: CallbackStatus | None = answer) -> None:
             booking = records.lock_booking(tx, row.booking_id)

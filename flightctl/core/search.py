@@ -228,8 +228,8 @@ def precompute(runtime: Runtime, *, date: str, days: int, top: int) -> Precomput
     if not 1 <= days <= 366 or not 1 <= top <= 100_000:
         raise ValidationError("--days goes from 1 to 366, --top from 1 to 100000")
     started = time.monotonic()
-    _require_redis(runtime, 0)
     first = resolve_day(date, lambda: _now(runtime), None, "--date")
+    _require_redis(runtime, 0)
     routes = 0
     for day in (first + timedelta(days=offset) for offset in range(days)):
         for source, destination in busiest_pairs(runtime, day, top):

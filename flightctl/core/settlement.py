@@ -241,9 +241,11 @@ def confirm(runtime: Runtime, booking_id: str) -> ChangeResult:
 
     def work(tx: Transaction) -> tuple[ChangeResult, FlightctlError | None]:
         booking = records.lock_booking(tx, booking_id)
-        if booking.status is BookingStatus.CONFIRMED:
-            changed = records.done_before(tx, booking.id)
-            return ChangeResult(records.to_booking(tx, booking.row), changed), None
+        done = records.done_before(tx, booking.id)
+        if booking.status is BookingStatus.CONFIRMED or done:
+            known = records.to_booking(tx, booking.row)
+            flies = booking.status is BookingStatus.CONFIRMED
+            return ChangeResult(known, done), None if flies else InvalidFlightError(str(known.failure_reason))
         _refuse_unpayable(tx, booking)
         row = _counter_payment(tx, booking)
         trouble = _money_came(tx, booking, row, runtime.actor, PaymentSource.AGENT, "paid at the counter")

@@ -25,7 +25,7 @@ from flightctl.core.errors import (
 )
 from flightctl.core.model import BookingStatus, FlightStatus, HoldOutcome, SweepResult
 from flightctl.core.runtime import Runtime
-from flightctl.core.schema import booking_flights, bookings, flights, seat_reservations, utc_now
+from flightctl.core.schema import booking_events, booking_flights, bookings, flights, seat_reservations, utc_now
 
 SWEEPER: Final = "sweeper"
 REASON: Final = "the hold expired"
@@ -166,6 +166,8 @@ def _expire_batch(runtime: Runtime, booking_ids: Sequence[str]) -> _Tally:
 
 def _expire(tx: Transaction, booking_ids: Sequence[str]) -> _Tally:
     """The transaction: lock, test again that each booking is PENDING and lapsed, end everything that belongs to it."""
+    if tx.operation.commit_unknown and (done := _done_before(tx, booking_ids)):
+        return done
     status = {row.booking_id: row.status for row in tx.execute(_LOCK, {"booking_ids": list(booking_ids)})}
     holds = inventory.open_holds(tx, booking_ids)
     lapsed = {hold.booking_id for hold in holds if hold.lapsed}
@@ -187,6 +189,29 @@ def _expire(tx: Transaction, booking_ids: Sequence[str]) -> _Tally:
     records.add_events(tx, changes, actor=SWEEPER, reason=REASON)
     inventory.give_back(tx, freed)
     return _Tally(len(ending), len(holds), sum(freed.values()), set(freed), skipped)
+
+
+def _done_before(tx: Transaction, booking_ids: Sequence[str]) -> _Tally | None:
+    """What an earlier try of this batch ended, when its COMMIT got no answer but had happened."""
+    ours = (
+        select(booking_events.c.booking_id)
+        .where(
+            booking_events.c.booking_id.in_(booking_ids),
+            booking_events.c.operation_id == tx.operation.id,
+            booking_events.c.to_status == BookingStatus.EXPIRED.value,
+        )
+        .distinct()
+    )
+    ended = list(tx.execute(ours).scalars())
+    holds = tx.execute(
+        select(seat_reservations.c.flight_id, seat_reservations.c.seats).where(
+            seat_reservations.c.booking_id.in_(ended),
+            seat_reservations.c.outcome == HoldOutcome.EXPIRED.value,
+        )
+    ).all()
+    if not ended:
+        return None
+    return _Tally(len(ended), len(holds), sum(hold.seats for hold in holds), {hold.flight_id for hold in holds})
 
 
 def _count_lapsed(tx: Transaction, cutoff: datetime) -> _Tally:

@@ -262,7 +262,7 @@ def test_a_dead_processors_payment_is_taken_over(
 
 @pytest.mark.parametrize("end", ["expired", "released"])
 def test_an_ended_booking_is_never_asked_for(world: World, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
-    """The processor died between its claim and the gateway; then the booking ended. Nothing is charged any more."""
+    """The processor died between its claim and the gateway; then the booking ended. The charge is closed as failed."""
     world.line()
     booking = world.booked()
     payment = world.payment(booking)
@@ -276,7 +276,7 @@ def test_an_ended_booking_is_never_asked_for(world: World, monkeypatch: pytest.M
         world.sweep()
     lease_ran_out(world)
     process(world.runtime, outcome=ForcedOutcome.SUCCESS)
-    assert world.charges(payment) == []
+    assert world.charges(payment) == ["FAILURE"]
     assert world.paid(booking) == ["FAILED"]
     unchanged(world, lambda: process(world.runtime, everything=True))
 
