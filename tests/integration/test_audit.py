@@ -394,7 +394,7 @@ def stuck_payment_of_expired_booking(world: World) -> Damage:
     processing(world, booking, claimed=910)
     return Damage(
         {("stuck_payment", None, booking)},
-        after=lambda: check((world.paid(booking), world.charges(world.payment(booking))), (["FAILED"], [])),
+        after=lambda: check((world.paid(booking), world.charges(world.payment(booking))), (["FAILED"], ["FAILURE"])),
         events=booking,
     )
 
