@@ -102,12 +102,10 @@ class Cache:
         """What ``work`` returns; None when Redis is off or fails. ``patience``: seconds that it waits on purpose."""
         if not self.enabled:
             return None
-        from redis.exceptions import RedisError
-
         started = time.monotonic()
         try:
             result = work(self._connected())
-        except (RedisError, OSError, ValueError, TypeError, IndexError, KeyError, RecursionError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever a client does with rubbish, a use case goes on without it
             self._trip(error)
             return None
         self._spend(time.monotonic() - started - patience)
@@ -231,7 +229,8 @@ class Cache:
     def _trip(self, error: Exception) -> None:
         self._off_until = time.monotonic() + self._pause
         if self._client is not None:
-            self._client.connection_pool.disconnect()
+            # Idle connections only: one that another thread is using would break under it.
+            self._client.connection_pool.disconnect(inuse_connections=False)
         if not self._down:
             self._down = True
             self._warn(f"Redis is not usable ({_reason(error)}); going on from the database alone")
