@@ -1,6 +1,7 @@
 """The migrations make what the code expects, under the names that other people's SQL reads; and it holds."""
 
 import sqlite3
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -287,3 +288,16 @@ def test_the_missing_database_is_made_by_an_upgrade(mariadb: Any) -> None:
     finally:
         store.close()
         mariadb.drop_database(name)
+
+
+def test_tls_is_made_ready_only_where_the_url_asks_for_it(
+    migrated_mysql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise ssl.SSLError("a TLS context was made")
+
+    with monkeypatch.context() as patched:  # the fixtures connect too
+        patched.setattr(ssl, "create_default_context", refuse)
+        assert database(migrated_mysql_url).revision() == schema.HEAD_REVISION
+        with pytest.raises(ssl.SSLError):
+            database(migrated_mysql_url + "?ssl_ca=/etc/ca.pem").revision()
