@@ -13,6 +13,7 @@ from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from flightctl.core.counters import Counters
 from flightctl.core.errors import ConfigError
 from flightctl.core.settings import Settings, mask_url
 
@@ -79,6 +80,8 @@ class Cache:
         self._down = False
         self._lost = 0.0
         self._lost_at = 0.0
+        self.counters = Counters()
+        """``seats.hits``, ``seats.misses``, ``routes.hits``, ``routes.misses``; ``trips`` of the breaker."""
         if self.url:
             check_redis_url(self.url)
 
@@ -162,6 +165,8 @@ class Cache:
                 match = _COUNT.fullmatch(value) if isinstance(value, bytes) else None
                 if match:
                     counts[flight_id] = SeatCount(int(match[1]), int(match[2]))
+        self.counters.add("seats.hits", len(counts))
+        self.counters.add("seats.misses", len(flight_ids) - len(counts))
         return counts
 
     def known_flights(self) -> list[str]:
@@ -190,6 +195,7 @@ class Cache:
             )
 
         entry: RouteEntry | None = self.call(run)
+        self.counters.add("routes.hits" if entry is not None and entry.routes is not None else "routes.misses")
         return entry
 
     def put_route(self, source: str, destination: str, day: date, value: bytes) -> None:
@@ -228,6 +234,7 @@ class Cache:
 
     def _trip(self, error: Exception) -> None:
         self._off_until = time.monotonic() + self._pause
+        self.counters.add("trips")
         if self._client is not None:
             # Idle connections only: one that another thread is using would break under it.
             self._client.connection_pool.disconnect(inuse_connections=False)

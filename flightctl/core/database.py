@@ -17,6 +17,7 @@ from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engi
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
+from flightctl.core.counters import Counters
 from flightctl.core.database_errors import Trouble, diagnose, duplicate_key, translate, violated_check
 from flightctl.core.errors import (
     ConfigError,
@@ -90,6 +91,8 @@ class Database:
         self._url = parse_url(settings["database.url"])
         self._engine: Engine | None = None
         self._checked = False
+        self.counters = Counters()
+        """``retries.conflict``, ``retries.lock_timeout`` and ``retries.connection``: transactions that ran again."""
 
     @property
     def embedded(self) -> bool:
@@ -157,7 +160,7 @@ class Database:
         return self._until_done(attempt, operation or Operation())
 
     def _until_done(self, attempt: Callable[[Connection, Operation], T], operation: Operation) -> T:
-        tries = _Tries(self._settings["database.retry_timeout"])
+        tries = _Tries(self._settings["database.retry_timeout"], self.counters)
         while True:
             operation.committing = False
             try:
@@ -275,8 +278,9 @@ def _in_transaction(driver: Any) -> bool:
 class _Tries:
     """Counts the failures of one transaction and decides between another try and an error."""
 
-    def __init__(self, retry_seconds: float) -> None:
+    def __init__(self, retry_seconds: float, counters: Counters) -> None:
         self._retry_seconds = retry_seconds
+        self._counters = counters
         self._conflicts = self._timeouts = self._losses = 0
         self._lost_at: float | None = None
         self.connected = False
@@ -285,11 +289,13 @@ class _Tries:
         if trouble is Trouble.CONFLICT:
             self._conflicts += 1
             if self._conflicts < CONFLICT_ATTEMPTS:
+                self._counters.add("retries.conflict")
                 time.sleep(_jitter(self._conflicts))
                 return
         elif trouble is Trouble.LOCK_TIMEOUT:
             self._timeouts += 1
             if self._timeouts < LOCK_TIMEOUT_ATTEMPTS:
+                self._counters.add("retries.lock_timeout")
                 return
         elif trouble in {Trouble.DISCONNECTED, Trouble.UNREACHABLE} and self.connected:
             # A server that never answered fails at once; one that went away in mid-work is looked for again.
@@ -297,6 +303,7 @@ class _Tries:
             self._lost_at = self._lost_at or now
             self._losses += 1
             if now - self._lost_at < self._retry_seconds:
+                self._counters.add("retries.connection")
                 time.sleep(_jitter(self._losses + 3))
                 return
         if operation.commit_unknown:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from flightctl.core.cache import Cache, SeatCount, connect
+from flightctl.core.counters import Counters
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -60,12 +61,17 @@ class InventoryLocks:
         self._cache = cache
         self._wanted = wanted
         self._waiting: Redis | None = None
+        self.counters = Counters()
+        """``waits`` for a release and their ``wait_seconds``; ``missed``: work that went on without the lock."""
 
     @contextmanager
     def hold(self, flight_ids: Sequence[str]) -> Iterator[Held]:
         """Hold the flights' locks, or go on without; on the way out publish counts and release, in one round trip."""
         held = Held()
-        token = self._acquire(sorted(set(flight_ids))) if self._wanted and self._cache.enabled else None
+        token = None
+        if self._wanted and self._cache.enabled:
+            token = self._acquire(sorted(set(flight_ids)))
+            self.counters.add("missed", int(token is None))
         try:
             yield held
         finally:
@@ -99,6 +105,7 @@ class InventoryLocks:
     def _sleep(self, flight_id: str, seconds: float) -> bool:
         """Wait for the holder's release; False when Redis failed."""
         key = self._cache.key(f"inventory:wake:{flight_id}")
+        began = time.monotonic()
 
         def wait(_client: "Redis") -> bool:
             if self._waiting is None:
@@ -108,4 +115,7 @@ class InventoryLocks:
             self._waiting.blpop([key], timeout=max(0.001, round(seconds - 0.15, 3)))
             return True
 
-        return self._cache.call(wait, patience=seconds) is True
+        woken = self._cache.call(wait, patience=seconds) is True
+        self.counters.add("waits")
+        self.counters.add("wait_seconds", time.monotonic() - began)
+        return woken
