@@ -39,7 +39,7 @@ ServerT = TypeVar("ServerT", MariaDB, Redis)
 
 BACKENDS = ("sqlite", "mysql", "mysql+redis")
 # All that a command inherits from whoever runs the tests.
-INHERITED = ("PATH", "LD_LIBRARY_PATH", "USER", "LOGNAME", "TMPDIR")
+INHERITED = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "USER", "LOGNAME", "TMPDIR")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
