@@ -3,7 +3,8 @@
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Final
+from functools import cache
+from typing import Annotated, Any, ClassVar
 
 import typer
 from typer.main import get_group as build_group
@@ -11,10 +12,8 @@ from typer.main import get_group as build_group
 from flightctl import __version__
 from flightctl.cli import CONTEXT, LazyGroup
 from flightctl.core.errors import FlightctlError
-from flightctl.errors_shown import as_flightctl_error, as_json, as_text, mask, say, wants_json, write_stderr
+from flightctl.errors_shown import as_flightctl_error, as_text, mask, wants_json, write_stderr
 from flightctl.session import Session
-
-RED: Final = "1;31"
 
 
 class Root(LazyGroup):
@@ -35,12 +34,20 @@ class Root(LazyGroup):
         "doctor": "Check configuration, database, Redis and the sweep.",
         "db": "Migrate the database.",
         "config": "Show the settings in force.",
+        "-": "Run a batch of commands, JSON lines from stdin.",
     }
+    modules: ClassVar = {"-": "batch"}
 
 
 app = typer.Typer(
     name="flightctl", cls=Root, context_settings=CONTEXT, add_completion=False, rich_markup_mode=None
 )  # fmt: skip
+
+
+@cache
+def program() -> Any:
+    """The root of the commands. A context holds all that belongs to one run, so one root serves any number."""
+    return build_group(app)
 
 
 def _print_version(ctx: typer.Context, value: bool) -> None:
@@ -71,9 +78,12 @@ def root(
     """
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run one command line; the exit status. Nothing but the interpreter's own death gets past it."""
-    session = Session()
+def run(argv: Sequence[str], session: Session | None = None) -> int:
+    """Run one command line; the exit status. Nothing but the interpreter's own death gets past it.
+
+    ``session`` is a fresh one; it tells the user what there is to tell.
+    """
+    session = Session() if session is None else session
     try:
         return _dispatch(list(argv), session)
     except typer.Exit as leaving:
@@ -90,7 +100,7 @@ def run(argv: Sequence[str]) -> int:
 def _dispatch(argv: list[str], session: Session) -> int:
     if not argv:
         argv = ["--help"]
-    group = build_group(app)
+    group = program()
     with group.make_context("flightctl", argv, obj=session) as context:
         group.invoke(context)
     return 0
@@ -108,10 +118,8 @@ def _fail(error: BaseException, argv: Sequence[str], session: Session) -> int:
             session.show(shown.result)
         except FlightctlError as unprintable:
             write_stderr(as_text(unprintable))
-    if session.format == "json" if session.started else wants_json(argv, os.environ.get("FLIGHTCTL_OUTPUT")):
-        write_stderr(as_json(shown))
-    else:
-        say("error", as_text(shown), color=session.color, ansi=RED)
+    as_json = session.format == "json" if session.started else wants_json(argv, os.environ.get("FLIGHTCTL_OUTPUT"))
+    session.fail(shown, as_json=as_json)
     return shown.exit_status
 
 

@@ -71,6 +71,12 @@ def _common(
     """Only its parameters are used: typer makes them into the options of every command and group."""
 
 
+def inherit(session: Session, parent: Session) -> None:
+    """Give ``session`` the options of every command that ``parent`` was given, as if they stood before its own."""
+    for param in _common_options():
+        setattr(session, param.name, getattr(parent, param.name))
+
+
 @cache
 def _common_options() -> tuple[Any, ...]:
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -157,7 +163,7 @@ class Command(_Helpful, TyperCommand):
     """One command. Its function takes the context and finds the ``Session`` there."""
 
     def invoke(self, ctx: Any) -> Any:
-        ctx.obj.start()
+        ctx.obj.start(ctx.command_path.partition(" ")[2])
         return super().invoke(ctx)
 
 
@@ -192,6 +198,8 @@ class LazyGroup(Group):
 
     table: ClassVar[Mapping[str, str]] = {}
     """Name of the command, which is its module's too, and its line of help (a test compares it with the command's)."""
+    modules: ClassVar[Mapping[str, str]] = {}
+    """The module of a command whose name cannot be that of one."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.table)
@@ -200,7 +208,7 @@ class LazyGroup(Group):
         if cmd_name not in self.table:
             return None
         if cmd_name not in self.commands:
-            app: typer.Typer = import_module(f"flightctl.commands.{cmd_name}").app
+            app: typer.Typer = import_module(f"flightctl.commands.{self.modules.get(cmd_name, cmd_name)}").app
             self.commands[cmd_name] = build_group(app) if app.info.name else build_command(app)
         return self.commands[cmd_name]
 

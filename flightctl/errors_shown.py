@@ -90,14 +90,18 @@ def one_line(text: str, limit: int = MAX_MESSAGE) -> str:
 
 def as_json(error: FlightctlError) -> str:
     """One line, and ASCII, so that whoever splits lines by Unicode's rules finds one as well."""
-    document = {
+    return json.dumps({"error": as_document(error)}, separators=(",", ":"), default=str)
+
+
+def as_document(error: FlightctlError) -> dict[str, Any]:
+    """The error as its JSON object."""
+    return {
         "code": error.code,
         "message": one_line(error.message),
         "retryable": error.retryable,
         "hint": one_line(error.hint),
         "details": _cleaned(error.details),
     }
-    return json.dumps({"error": document}, separators=(",", ":"), default=str)
 
 
 def _cleaned(value: Any) -> Any:

@@ -12,22 +12,29 @@ from flightctl.core.errors import ConfigError, ValidationError
 from flightctl.errors_shown import one_line, say
 
 if TYPE_CHECKING:
+    from flightctl.core.errors import FlightctlError
     from flightctl.core.model import Page
     from flightctl.core.runtime import Runtime
     from flightctl.core.settings import Settings
     from flightctl.render import Output
     from flightctl.views.base import View
+    from flightctl.warm import Runtimes
 
 FORMATS: Final = ("table", "json", "csv")
 MAX_ACTOR: Final = 64
 """Characters, as the column ``booking_events.actor`` has them."""
 YELLOW: Final = "33"
+RED: Final = "1;31"
 
 
 class Session:
-    """``output`` to ``actor`` are the options of every command; None or False where not given."""
+    """``output`` to ``actor`` are the options of every command; None or False where not given.
 
-    def __init__(self) -> None:
+    A process of one command makes its runtime and closes it; one of many lends each the runtime from ``runtimes``.
+    """
+
+    def __init__(self, runtimes: "Runtimes | None" = None) -> None:
+        self._runtimes = runtimes
         self.output: str | None = None
         self.quiet = False
         self.no_color = False
@@ -38,8 +45,9 @@ class Session:
         """What every error of this command says in its details."""
         self._warned: set[str] = set()
 
-    def start(self) -> None:
-        """The command line parsed; fail now, before anything is done, if its result could not be printed."""
+    def start(self, command: str) -> None:
+        """The command line of ``command`` (its path) parsed; fail now, before anything is done, if its result could not
+        be printed. Others than this one refuse commands here."""
         _ = self.format
         self.started = True
 
@@ -67,6 +75,8 @@ class Session:
 
     @cached_property
     def runtime(self) -> "Runtime":
+        if self._runtimes is not None:
+            return self._runtimes.lend(self.settings, actor=self.who, warn=self.warn)
         from flightctl.core.runtime import Runtime
 
         return Runtime(self.settings, actor=self.who, warn=self.warn)
@@ -85,8 +95,9 @@ class Session:
         return name
 
     def close(self) -> None:
+        """The command is over."""
         runtime = self.__dict__.pop("runtime", None)
-        if runtime is not None:
+        if runtime is not None and self._runtimes is None:
             runtime.close()
 
     # --- data, to stdout
@@ -158,6 +169,15 @@ class Session:
         if text not in self._warned:
             self._warned.add(text)
             say("warning", text, color=self.color, ansi=YELLOW)
+
+    def fail(self, error: "FlightctlError", *, as_json: bool) -> None:
+        """Tell why the command failed."""
+        from flightctl import errors_shown
+
+        if as_json:
+            errors_shown.write_stderr(errors_shown.as_json(error))
+        else:
+            say("error", errors_shown.as_text(error), color=self.color, ansi=RED)
 
     def note(self, text: str) -> None:
         """A remark on stderr for people; nothing where a program reads."""

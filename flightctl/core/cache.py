@@ -78,6 +78,8 @@ class Cache:
         self._client: Redis | None = None
         self._off_until = 0.0
         self._down = False
+        self._trouble = ""
+        self._told = False
         self._lost = 0.0
         self._lost_at = 0.0
         self.counters = Counters()
@@ -91,7 +93,16 @@ class Cache:
 
     @property
     def enabled(self) -> bool:
-        return self.configured and time.monotonic() >= self._off_until
+        if not self.configured:
+            return False
+        if time.monotonic() >= self._off_until:
+            return True
+        self._tell()
+        return False
+
+    def renew(self) -> None:
+        """For another command of the same process, which has a user to be told anew that Redis is left alone."""
+        self._told = False
 
     def close(self) -> None:
         if self._client is not None:
@@ -113,7 +124,7 @@ class Cache:
             return None
         self._spend(time.monotonic() - started - patience)
         if self._down:
-            self._down = False
+            self._down = self._told = False
             self._warn("Redis is back")
         return result
 
@@ -238,9 +249,15 @@ class Cache:
         if self._client is not None:
             # Idle connections only: one that another thread is using would break under it.
             self._client.connection_pool.disconnect(inuse_connections=False)
-        if not self._down:
-            self._down = True
-            self._warn(f"Redis is not usable ({_reason(error)}); going on from the database alone")
+        self._down = True
+        self._trouble = _reason(error)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Once, until Redis is back or another command begins."""
+        if not self._told:
+            self._told = True
+            self._warn(f"Redis is not usable ({self._trouble}); going on from the database alone")
 
 
 def connect(url: str, *, timeout: float = CALL_TIMEOUT) -> "Redis":

@@ -5,6 +5,7 @@ back when it raises; on a deadlock, a lock timeout or a lost connection the *who
 transaction (MySQL manual, "How to Minimize and Handle Deadlocks"), so it must have no effect outside its transaction.
 """
 
+import os
 import random
 import secrets
 import time
@@ -93,6 +94,8 @@ class Database:
         self._checked = False
         self.counters = Counters()
         """``retries.conflict``, ``retries.lock_timeout`` and ``retries.connection``: transactions that ran again."""
+        self._renewed = False
+        self._file: tuple[int, int] | None = None
 
     @property
     def embedded(self) -> bool:
@@ -103,6 +106,11 @@ class Database:
         if self._engine is None:
             self._engine = _sqlite_engine(self._url) if self.embedded else _mysql_engine(self._url, self._settings)
         return self._engine
+
+    def renew(self) -> None:
+        """For another command of the same process: what changed while nothing was asked is found at its first
+        question, before any work, and not by a statement that then counts as lost."""
+        self._renewed = self._engine is not None
 
     def close(self) -> None:
         if self._engine is not None:
@@ -192,16 +200,28 @@ class Database:
                 raise
 
     def _ensure_schema(self) -> None:
-        if self._checked:
+        if self._checked and not self._renewed:
             return
         from flightctl.core.schema import HEAD_REVISION
 
-        current = self.current_revision()
+        current = self._revision_again() if self._renewed else self.current_revision()
         if current != HEAD_REVISION and self.embedded and (current is None or current < HEAD_REVISION):
             self.upgrade()
         elif current != HEAD_REVISION:
             raise schema_mismatch(current, HEAD_REVISION)
         self._checked = True
+        self._file = _identity(self._url) if self.embedded else None
+
+    def _revision_again(self) -> str | None:
+        """As a fresh process would see it: over no dead connection, and not in a file that was replaced by another."""
+        self._renewed = False
+        if not self.embedded or self._file == _identity(self._url):
+            try:
+                return self.current_revision()
+            except DBAPIError:
+                pass
+        self.close()
+        return self.current_revision()
 
     def current_revision(self) -> str | None:
         """The schema's revision in the database, None for an empty one."""
@@ -353,6 +373,15 @@ def parse_url(raw: str) -> URL:
     if backend == "sqlite":
         return url.set(drivername="sqlite+pysqlite")
     return url.set(drivername="mysql+pymysql")
+
+
+def _identity(url: URL) -> tuple[int, int] | None:
+    """Which file stands there now, whatever stood there before."""
+    try:
+        found = os.stat(url.database or "")
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _sqlite_engine(url: URL) -> Engine:

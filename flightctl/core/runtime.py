@@ -1,4 +1,4 @@
-"""What one run of flightctl works with: settings, the database, the cache and the locks, each made on first use."""
+"""What a command works with: settings, the database, the cache and the locks, each made on first use."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -21,6 +21,16 @@ class Runtime:
         self.actor = actor
         self.warn: Callable[[str], None] = warn or (lambda _: None)
 
+    def renew(self, settings: Settings, *, actor: str, warn: Callable[[str], None]) -> None:
+        """For the next command of the same process, with the same settings (but perhaps from elsewhere): connections
+        and what was learnt stay, the user's ear is new."""
+        self.settings = settings
+        self.actor = actor
+        self.warn = warn
+        for store in (self.__dict__.get("database"), self.__dict__.get("cache")):
+            if store is not None:
+                store.renew()
+
     @cached_property
     def offers(self) -> "Offers":
         from flightctl.core.offers import Offers
@@ -37,7 +47,11 @@ class Runtime:
     def cache(self) -> "Cache":
         from flightctl.core.cache import Cache
 
-        return Cache(self.settings, self.warn)
+        return Cache(self.settings, self._pass_on)
+
+    def _pass_on(self, message: str) -> None:
+        """To whoever listens now."""
+        self.warn(message)
 
     @cached_property
     def locks(self) -> "InventoryLocks":

@@ -58,7 +58,7 @@ def test_examples_parse(path: str) -> None:
     """An example with an option that does not exist is worse than none."""
     examples, _ = split_help(COMMANDS[path].help)
     for line in examples.replace("\\\n", " ").splitlines()[1:]:
-        words = shlex.split(line.split(" | ")[0].split(" > ")[0].split(" (in a ")[0])
+        words = shlex.split(line.split(" | ")[0].split(" > ")[0].split(" < ")[0].split(" (in a ")[0])
         words = words[words.index("flightctl") + 1 :]
         assert words[: len(path.split())] == path.split()
         _parse(COMMANDS[path], words[len(path.split()) :])

@@ -33,7 +33,7 @@ def sections() -> dict[str, str]:
     parts = re.split(r"^### (.+)$", reference, flags=re.MULTILINE)[1:]
     found = {}
     for heading, text in zip(parts[::2], parts[1::2], strict=True):
-        found[" ".join(word for word in heading.split() if word.islower())] = text
+        found[" ".join(word for word in heading.split() if word.islower() or word == "-")] = text
     return found
 
 
@@ -49,7 +49,7 @@ def console_lines(tour_only: bool = False) -> list[str]:
 
 def calls(line: str) -> Iterator[list[str]]:
     """The words behind each `flightctl` of a shell line."""
-    for part in re.split(r"\$\(|\)|\||;|>", line):
+    for part in re.split(r"\$\(|\)|\||;|>|<", line):
         words = shlex.split(part)
         if words and words[0] == "flightctl":
             yield words[1:]
@@ -211,7 +211,7 @@ def test_json_keys_are_those_printed(printed: Callable[..., Any]) -> None:
     _spoil_a_count(flight)
     take("audit", code=9)
 
-    untold = {"daemon"}  # prints no data
+    untold = {"daemon", "-"}  # no data of their own
     redis = {"routes precompute"}  # the next test
     benches = {path for path in COMMANDS if path.startswith("bench ")}  # test_bench.py
     assert set(shapes) == set(COMMANDS) - untold - redis - benches
