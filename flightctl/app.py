@@ -22,6 +22,7 @@ class Root(LazyGroup):
         "book": "Hold the seats of an itinerary and request its payment.",
         "confirm": "Confirm a booking as paid at the counter.",
         "release": "Give a booking's seats back and cancel it.",
+        "holds": "List the holds that are running, and extend them.",
         "bookings": "Show, list and trace bookings.",
         "flights": "Show, list, add, change and cancel flights.",
         "payments": "Show, list, process and refund payments.",

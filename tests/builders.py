@@ -20,7 +20,7 @@ from tests.checker import exact, violations
 from tests.servers import mysql_connection
 
 if TYPE_CHECKING:
-    from flightctl.core.model import BookResult, CallbackResult, SearchResult
+    from flightctl.core.model import Booking, BookResult, CallbackResult, SearchResult
     from flightctl.core.runtime import Runtime
     from tests.conftest import Backend
 
@@ -274,6 +274,12 @@ class World:
 
     def available(self, *flights: str) -> list[int]:
         return [self.one("SELECT available_seats FROM flights WHERE flight_id = %s", flight) for flight in flights]
+
+    def book_of(self, booking: str) -> Booking:
+        """The booking as `bookings show` has it."""
+        from flightctl.core.lists import show_booking
+
+        return show_booking(self.runtime, booking)
 
     def status(self, booking: str) -> str:
         return str(self.one("SELECT status FROM bookings WHERE booking_id = %s", booking))

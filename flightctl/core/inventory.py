@@ -63,6 +63,12 @@ BOOKABLE: Final = select(
     utc_now().label("now"),
 ).where(flights.c.flight_id.in_(_LEGS))
 _LOCKED_FLIGHTS: Final = _FLIGHTS.order_by(flights.c.flight_id).with_for_update()
+_DEPARTURES: Final = (
+    select(flights.c.flight_id, flights.c.departure_time)
+    .where(flights.c.flight_id.in_(bindparam("ids", expanding=True)))
+    .order_by(flights.c.flight_id)
+    .with_for_update(read=True)
+)
 _COUNTS: Final = select(
     flights.c.flight_id,
     case((flights.c.status == FlightStatus.ACTIVE.value, flights.c.available_seats), else_=0).label("seats"),
@@ -86,6 +92,8 @@ _OPEN_HOLDS: Final = (
         seat_reservations.c.booking_id,
         seat_reservations.c.flight_id,
         seat_reservations.c.seats,
+        seat_reservations.c.created_at,
+        seat_reservations.c.expires_at,
         (seat_reservations.c.expires_at <= utc_now()).label("lapsed"),
     )
     .where(
@@ -96,6 +104,15 @@ _OPEN_HOLDS: Final = (
     .with_for_update()
 )
 _ADD_HOLD: Final = insert(seat_reservations)
+_PROLONG: Final = (
+    update(seat_reservations)
+    .where(
+        seat_reservations.c.booking_id == bindparam("booking"),
+        seat_reservations.c.deleted_at.is_(None),
+        seat_reservations.c.expires_at > utc_now(),
+    )
+    .values(expires_at=bindparam("until", type_=seat_reservations.c.expires_at.type))
+)
 # Follows its _TAKE: where that matched no row, the hold would have 0 seats, which its CHECK refuses. So the database
 # itself stops a batch of statements that was sent in one go.
 _ADD_HOLD_IF_TAKEN: Final = insert(seat_reservations).values(
@@ -268,13 +285,23 @@ def retake(tx: Transaction, booking_id: str, flight_ids: Sequence[str], seats: i
 
 
 def open_holds(tx: Transaction, booking_ids: Sequence[str]) -> list[Any]:
-    """The active reservations of the bookings, locked: rows of booking_id, flight_id, seats, lapsed."""
+    """The active reservations of the bookings, locked: booking_id, flight_id, seats, created_at, expires_at, lapsed."""
     return list(tx.execute(_OPEN_HOLDS, {"booking_ids": list(booking_ids)}).all())
 
 
 def end_holds(tx: Transaction, booking_ids: Sequence[str], outcome: HoldOutcome) -> int:
     """End every active reservation of the bookings; returns how many there were. A hold resolves once."""
     return tx.change(_END_HOLDS, {"booking_ids": list(booking_ids), "ended_as": outcome.value})
+
+
+def departures(tx: Transaction, flight_ids: Iterable[str]) -> dict[str, datetime]:
+    """When the flights depart. Their rows stay share-locked, in sorted order: no departure moves before the end."""
+    return {row.flight_id: row.departure_time for row in tx.execute(_DEPARTURES, {"ids": sorted(set(flight_ids))})}
+
+
+def prolong(tx: Transaction, booking_id: str, until: datetime) -> int:
+    """Let the booking's active reservations that have not lapsed run until then; returns how many these were."""
+    return tx.change(_PROLONG, {"booking": booking_id, "until": until})
 
 
 def release_holds(tx: Transaction, booking_id: str, outcome: HoldOutcome) -> None:

@@ -41,9 +41,10 @@ def parse_status(kind: type[S], text: str | None) -> S | None:
         ) from None
 
 
-def _page(
+def page_of(
     runtime: Runtime, query: Select[Any], order: tuple[Any, ...], page: int, size: int, make: Callable[..., object]
 ) -> Page:
+    """One page of a query's rows, each made into its record by ``make(tx, row)``. Raises ValidationError."""
     if not 0 <= page <= MAX_PAGE:
         raise ValidationError(f"--page counts from 0, not {page}")
     if not 1 <= size <= MAX_SIZE:
@@ -71,7 +72,7 @@ def list_bookings(
         on_flight = select(booking_flights.c.booking_id).where(booking_flights.c.flight_id == normal_id(flight))
         query = query.where(bookings.c.booking_id.in_(on_flight))
     order = (bookings.c.created_at.desc(), bookings.c.booking_id.desc())
-    return _page(runtime, query, order, page, size, records.to_booking)
+    return page_of(runtime, query, order, page, size, records.to_booking)
 
 
 def list_flights(
@@ -98,7 +99,7 @@ def list_flights(
     if state is not None:
         query = query.where(flights.c.status == state.value)
     order = (flights.c.departure_time.desc(), flights.c.flight_id.desc())
-    return _page(runtime, query, order, page, size, lambda _tx, row: inventory.to_flight(row))
+    return page_of(runtime, query, order, page, size, lambda _tx, row: inventory.to_flight(row))
 
 
 def list_payments(runtime: Runtime, *, status: str | None, page: int, size: int) -> Page:
@@ -108,7 +109,7 @@ def list_payments(runtime: Runtime, *, status: str | None, page: int, size: int)
     if state is not None:
         query = query.where(payments.c.status == state.value)
     order = (payments.c.created_at.desc(), payments.c.payment_id.desc())
-    return _page(runtime, query, order, page, size, money.to_payment)
+    return page_of(runtime, query, order, page, size, money.to_payment)
 
 
 def show_booking(runtime: Runtime, booking_id: str) -> Booking:

@@ -196,6 +196,39 @@ class ChangeResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """The seats that a PENDING booking holds on all its legs: they lapse together. ``seconds_left``, by the database's
+    clock, is 0 for one that has lapsed and was not swept yet."""
+
+    booking_id: str
+    user_id: str
+    flight_identifier: str
+    flight_ids: tuple[str, ...]
+    seats: int
+    created_at: datetime
+    expires_at: datetime
+    seconds_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A booking that one command for many passed over, and why."""
+
+    booking_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendResult:
+    """Of ``holds extend --all``: bookings whose hold is longer now, and those whose is not."""
+
+    extended: int
+    skipped: tuple[Skipped, ...] = ()
+    failed: tuple[Skipped, ...] = ()
+    """Those that could not be reached for want of a lock: asking again may do."""
+
+
+@dataclass(frozen=True, slots=True)
 class CallbackResult:
     payment_id: str
     booking_id: str

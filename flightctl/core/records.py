@@ -48,6 +48,17 @@ _CANCEL_REQUESTED: Final = (
     )
     .values(status=PaymentStatus.CANCELLED.value, updated_at=utc_now())
 )
+_LOCKED_STATES: Final = (
+    select(bookings.c.booking_id, bookings.c.status)
+    .where(bookings.c.booking_id.in_(bindparam("booking_ids", expanding=True)))
+    .order_by(bookings.c.booking_id)
+    .with_for_update()
+)
+_LEGS_OF_SEVERAL: Final = (
+    select(booking_flights.c.booking_id, booking_flights.c.flight_id)
+    .where(booking_flights.c.booking_id.in_(bindparam("booking_ids", expanding=True)))
+    .order_by(booking_flights.c.booking_id, booking_flights.c.leg_order)
+)
 ADD_EVENT: Final = insert(booking_events).values(at=utc_now())
 _OWN_EVENT: Final = (
     select(booking_events.c.id)
@@ -119,6 +130,20 @@ def lock_booking(tx: Transaction, booking_id: str) -> Locked:
     if row is None:
         raise not_found(booking_id)
     return Locked(row, flight_ids_of(tx, booking_id))
+
+
+def lock_states(tx: Transaction, booking_ids: Sequence[str]) -> dict[str, BookingStatus]:
+    """Lock the bookings' rows, in sorted order, as ``lock_booking`` does one; the state of each that there is."""
+    rows = tx.execute(_LOCKED_STATES, {"booking_ids": list(booking_ids)})
+    return {row.booking_id: BookingStatus(row.status) for row in rows}
+
+
+def legs_of(tx: Transaction, booking_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The flights of each booking in the order of its legs."""
+    legs: dict[str, tuple[str, ...]] = dict.fromkeys(booking_ids, ())
+    for row in tx.execute(_LEGS_OF_SEVERAL, {"booking_ids": list(booking_ids)}):
+        legs[row.booking_id] += (row.flight_id,)
+    return legs
 
 
 def move(

@@ -11,7 +11,7 @@ from flightctl.views.base import View
 def view_of(record: Any) -> View:
     """The view of a single record, by its type."""
     from flightctl.core import model
-    from flightctl.views import bookings, flights, operations, payments
+    from flightctl.views import bookings, flights, holds, operations, payments
 
     if isinstance(record, model.Quote):  # one flight is shown as that flight
         return flights.COMPUTED if len(record.flights) > 1 else flights.QUOTED_FLIGHT
@@ -20,10 +20,12 @@ def view_of(record: Any) -> View:
         model.Booking: bookings.BOOKING,
         model.ChangeResult: bookings.CHANGED_BOOKING,
         model.CallbackResult: payments.CALLBACK,
+        model.ExtendResult: holds.EXTENDED,
         model.Flight: flights.FLIGHT,
         model.FlightChange: flights.CHANGED_FLIGHT,
         model.FlightSeats: flights.SEATS,
         model.Payment: payments.PAYMENT,
+        model.Hold: holds.HOLD,
         model.PrecomputeResult: operations.PRECOMPUTED,
         model.ProcessResult: payments.PROCESSED,
         model.RefundResult: payments.REFUNDED,

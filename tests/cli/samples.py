@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from flightctl.core import model as m
-from flightctl.views import bookings, flights, operations, payments
+from flightctl.views import bookings, flights, holds, operations, payments
 from flightctl.views.base import View
 
 AT = datetime(2026, 12, 1, 0, 40, 12, tzinfo=UTC)
@@ -48,4 +48,6 @@ RECORDS: list[tuple[View, Any]] = [
     (operations.CHECK, m.DoctorCheck("database", "ok", "works")),
     (operations.SETTING, {"key": "locking", "value": "redis", "source": "default", "variable": "FLIGHTCTL_LOCKING"}),
     (operations.REVISION, {"revision": None, "head": "0001", "upToDate": False}),
+    (holds.HOLD, m.Hold("K7QX2M", "tab\there", "6E203-20261201", ("6E203-20261201",), 2, AT, AT, 272)),
+    (holds.EXTENDED, m.ExtendResult(3, (m.Skipped("K7QX2M", "it is CONFIRMED"),))),
 ]

@@ -185,6 +185,9 @@ def test_json_keys_are_those_printed(printed: Callable[..., Any]) -> None:
     trip = next(found["flightIdentifier"] for found in trips if found["type"] == "COMPUTED")
     booked = take("book", flight, "--user", "asha")
     booking, payment = booked["bookingId"], booked["paymentId"]
+    take("holds list")
+    take("holds extend", booking, "--by", "24h")
+    take("holds extend", "--all", "--by", "10m")
     take("payments process")
     take("payments callback", booking, "--status", "SUCCESS")
     take("confirm", booking)

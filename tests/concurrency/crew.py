@@ -230,7 +230,33 @@ def cancel_flight(runtime: Runtime, flight: str) -> Any:
     return {"changed": result.changed, "bookings": list(result.bookings), "failed": list(result.failed)}
 
 
+def extend(runtime: Runtime, booking: str, seconds: float = 600) -> Any:
+    from flightctl.core.holds import extend as act
+
+    result = act(runtime, booking, by_seconds=seconds, reason="outage")
+    return {"status": result.booking.status.value, "changed": result.changed}
+
+
+def extend_all(runtime: Runtime, seconds: float = 600) -> Any:
+    from flightctl.core.holds import extend_all as act
+
+    result = act(runtime, by_seconds=seconds, reason="outage")
+    return {"extended": result.extended, "skipped": len(result.skipped), "failed": len(result.failed)}
+
+
 ACTS = {
     act.__name__: act
-    for act in (book, book_unsorted, confirm, release, callback, sweep, process, refund, cancel_flight)
+    for act in (
+        book,
+        book_unsorted,
+        confirm,
+        release,
+        callback,
+        sweep,
+        process,
+        refund,
+        cancel_flight,
+        extend,
+        extend_all,
+    )
 }

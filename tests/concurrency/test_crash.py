@@ -110,6 +110,7 @@ FLOWS = {
     "refund by the processor": Flow("process", _refund_due),
     "refund by hand": Flow("refund", _paid_at_the_counter_and_released, ENDED),
     "sweep": Flow("sweep", _lapsed),
+    "hold extend": Flow("extend", _booked(), ENDED),
     "flight cancel": Flow("cancel_flight", _sold_flight, least=30),
 }
 

@@ -108,6 +108,12 @@ COMMANDS: dict[str, tuple[str, Callable[[World], dict[str, Any]], dict[str, Any]
         {"status": "REFUNDED", "changed": True},
     ),
     "process": ("process", lambda world: _pending(world) and {}, {"errors": []}),
+    "hold extend": ("extend", _pending, {"status": "PENDING", "changed": True}),
+    "hold extend all": (
+        "extend_all",
+        lambda world: _pending(world) and _pending(world) and {},
+        {"extended": 2, "skipped": 0, "failed": 0},
+    ),
     "flight cancel": ("cancel_flight", _two_on_the_flight, {"changed": True, "failed": []}),
 }
 
@@ -136,6 +142,11 @@ def test_a_lost_commit_is_told_as_it_really_went(world: World, proxy: TcpProxy, 
             world.end_leases()
             acts.process(world.own)
             assert world.statuses() == {"CONFIRMED": 1}
+        if act.startswith("extend"):
+            assert world.value("SELECT COUNT(*) FROM booking_events WHERE reason LIKE %s", ("hold extended%",)) in {
+                1,
+                2,
+            }
         if any(told.value[field] != value for field, value in expected.items()):
             wrong.append(f"COMMIT {skip}: said {told.value}")
         if not reached.is_set():
