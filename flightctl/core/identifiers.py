@@ -15,15 +15,25 @@ MAX_LEGS: Final = 3
 
 def new_booking_id() -> str:
     """Six characters: 31^6, about 887 million; the primary key finds the rare twin and a new one is drawn."""
-    return "".join(secrets.choice(LOCATOR_ALPHABET) for _ in range(6))
+    return _draw(LOCATOR_ALPHABET, 6)
 
 
 def new_payment_id() -> str:
-    return "pay-" + "".join(secrets.choice(_PAYMENT_ALPHABET) for _ in range(16))
+    return "pay-" + _draw(_PAYMENT_ALPHABET, 16)
 
 
 def new_refund_id() -> str:
-    return "ref-" + "".join(secrets.choice(_PAYMENT_ALPHABET) for _ in range(16))
+    return "ref-" + _draw(_PAYMENT_ALPHABET, 16)
+
+
+def _draw(alphabet: str, length: int) -> str:
+    """A word of independent, equally likely characters, from one call for randomness."""
+    number = secrets.randbelow(len(alphabet) ** length)
+    characters = []
+    for _ in range(length):
+        number, place = divmod(number, len(alphabet))
+        characters.append(alphabet[place])
+    return "".join(characters)
 
 
 def storable(text: str) -> str:

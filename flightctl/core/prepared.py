@@ -18,6 +18,11 @@ from sqlalchemy.sql import Select
 
 Parameters = Mapping[str, Any]
 
+# MariaDB, "BEGIN END" outside stored programs. BEGIN is the block's there, so a transaction needs its long name.
+_BLOCK_HEAD: Final = (
+    "BEGIN NOT ATOMIC DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; RESIGNAL; END; START TRANSACTION"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -114,9 +119,10 @@ class _Batch:
         self.arguments: list[Any] = []
         self.readers: list[Prepared | None] = []
 
-    def add_text(self, text: str) -> None:
-        self.texts.append(text)
-        self.readers.append(None)
+    def surround(self, first: str, last: str) -> None:
+        """Statements without rows before and after all others."""
+        self.texts = [first, *self.texts, last]
+        self.readers = [None, *self.readers, None]
 
     def add(self, step: Step) -> None:
         """An INSERT of several rows becomes one statement."""
@@ -134,24 +140,39 @@ class _Batch:
 
 def _all_at_once(connection: Connection, steps: Sequence[Step], transaction: bool) -> list[list[Any]]:
     batch = _Batch(connection.dialect)
-    if transaction:
-        batch.add_text("START TRANSACTION")
     for step in steps:
         batch.add(step)
-    if transaction:
-        batch.add_text("COMMIT")
-    results = _execute(connection, batch)
-    return results[1:-1] if transaction else results
+    if not transaction:
+        return _execute(connection, ";".join(batch.texts), batch)
+    if getattr(connection.dialect, "is_mariadb", False):
+        return _execute_block(connection, batch)
+    batch.surround("START TRANSACTION", "COMMIT")
+    return _execute(connection, ";".join(batch.texts), batch)[1:-1]
 
 
-def _execute(connection: Connection, batch: _Batch) -> list[list[Any]]:
+def _execute_block(connection: Connection, batch: _Batch) -> list[list[Any]]:
+    """As one compound statement: rows come as before, but of all else there is one answer instead of one a statement,
+    and an error rolls back where it happens, so that a refused buyer frees the rows without another round trip.
+    (A booking's client spends 0.75 of the time on it, 16 of them make 1.2 times as many a second.)
+    """
+    text = ";".join([_BLOCK_HEAD, *batch.texts, "COMMIT", "END"])
+    positions = [position for position, reader in enumerate(batch.readers) if reader is not None]
+    count = len(batch.readers)
+    batch.readers = [batch.readers[position] for position in positions] + [None]
+    results: list[list[Any]] = [[] for _ in range(count)]
+    for position, rows in zip(positions, _execute(connection, text, batch)[:-1], strict=True):
+        results[position] = rows
+    return results
+
+
+def _execute(connection: Connection, text: str, batch: _Batch) -> list[list[Any]]:
     """Through the driver's own cursor: SQLAlchemy's results end with the first statement. Its errors are kept."""
     results: list[list[Any]] = []
     driver: Any = connection.connection.driver_connection
     driver_error: Any = connection.dialect.loaded_dbapi.Error
     try:
         cursor = driver.cursor()
-        cursor.execute(";".join(batch.texts), batch.arguments)
+        cursor.execute(text, batch.arguments)
         for position, prepared in enumerate(batch.readers):
             if position and not cursor.nextset():
                 raise AssertionError("the server answered fewer statements than were sent")

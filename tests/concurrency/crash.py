@@ -18,6 +18,7 @@ from sqlalchemy import event
 
 from flightctl.core.runtime import Runtime
 from tests.concurrency.crew import Job, make_runtime, perform
+from tests.faults import commits
 
 DIED = 77  # exit status of a child that reached its point
 EVERY_SIDE = os.environ.get("FLIGHTCTL_SOAK") == "1"  # also right after each statement, not only before the next
@@ -64,13 +65,13 @@ class Steps:
 
         def heard(connection: Any, sql: Any, unbuffered: bool = False) -> Any:
             text = sql if isinstance(sql, str) else bytes(sql).decode(errors="replace")
-            commits = text.endswith("COMMIT")
+            ends = commits(text)
             self("before " + _short(text))
-            if commits and self("during " + _short(text)):
+            if ends and self("during " + _short(text)):
                 connection._execute_command(COMMAND.COM_QUERY, sql)  # sent, the answer never read
                 os._exit(DIED)
             result = query(connection, sql, unbuffered)
-            if EVERY_SIDE or commits:
+            if EVERY_SIDE or ends:
                 self("after " + _short(text))
             return result
 

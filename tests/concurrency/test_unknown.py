@@ -14,7 +14,7 @@ from tests.concurrency import crew as acts
 from tests.concurrency.conftest import on
 from tests.concurrency.crew import Job, perform
 from tests.concurrency.support import ZM, ZMA, World, Z
-from tests.faults import Action, TcpProxy
+from tests.faults import Action, TcpProxy, commits
 from tests.servers import mysql_connection
 
 pytestmark = [on("mysql+redis")]
@@ -39,7 +39,7 @@ def at_commit(action: Action, *, skip: int = 0, then: Callable[[], None] = lambd
     left = [skip, 1]
 
     def hook(data: bytes) -> Action:
-        if not data.endswith(b"COMMIT") or not left[1]:
+        if not commits(data) or not left[1]:
             return Action.FORWARD
         if left[0]:
             left[0] -= 1
@@ -227,7 +227,7 @@ def test_a_server_that_goes_away_again_after_an_unknown_commit(world: World, pro
     batches = [0]
 
     def hook(data: bytes) -> Action:
-        if data.endswith(b"COMMIT"):
+        if commits(data):
             batches[0] += 1
             return AFTER if batches[0] == 1 else Action.FORWARD
         if batches[0] == 2 and b"FROM bookings" in data:

@@ -45,19 +45,19 @@ def bench_book(
         flight_ids = add_flights(changed, flight_count, seats=1 if sold_out else SEATS)
         if sold_out:
             _sell_out(alone, flight_ids)
-        contenders = [*_floors(alone, flight_ids, sold_out=sold_out), _flightctl("database", alone, flight_ids)]
+        contenders = _floors(alone, flight_ids, sold_out=sold_out)
+        if not sold_out:
+            contenders.append(_flightctl("database, each flight new to it", alone, flight_ids, new=True))
+        contenders.append(_flightctl("database", alone, flight_ids))
         if locking == "redis":
             if not changed["redis.url"]:
                 raise ValidationError("--locking redis needs a Redis", hint="Set FLIGHTCTL_REDIS_URL.")
             contenders.append(_flightctl("redis", changed_settings(changed, {"locking": "redis"}), flight_ids))
         rows = compete(contenders, clients=clients, seconds=seconds)
-        if locking == "redis":
-            *bare, floor, own = rows
-            own = own.held_against(floor, *bare)
-        else:
-            *bare, own = rows
-            floor = best(bare)
-            own = own.held_against(floor, *(row for row in bare if row is not floor))
+        *others, own = rows
+        bare = [row for row in others if not row.what.startswith("flightctl")]
+        floor = others[-1] if locking == "redis" else best(bare)
+        own = own.held_against(floor, *(row for row in bare if row is not floor))
         violations = audit_scratch(changed)
     return BenchResult("book", clients, flight_count, seconds, floor, own, (*rows[:-1], own), violations)
 
@@ -111,21 +111,27 @@ def _floors(settings: Settings, flight_ids: Sequence[str], *, sold_out: bool) ->
     return found
 
 
-def _flightctl(locking: str, settings: Settings, flight_ids: Sequence[str]) -> Contender:
-    return Contender(f"flightctl, locking {locking}", partial(flightctl_booking, settings, flight_ids))
+def _flightctl(locking: str, settings: Settings, flight_ids: Sequence[str], *, new: bool = False) -> Contender:
+    return Contender(f"flightctl, locking {locking}", partial(flightctl_booking, settings, flight_ids, new=new))
 
 
-def flightctl_booking(settings: Settings, flight_ids: Sequence[str], number: int) -> Operation:
-    """The product's own use case, in a process that has it loaded."""
+def flightctl_booking(settings: Settings, flight_ids: Sequence[str], number: int, *, new: bool = False) -> Operation:
+    """The product's own use case, in a process that has it loaded and has booked each of the flights before; or, with
+    ``new``, that looks at the flight's price and times before each booking, as a process's first of a flight does."""
     runtime = Runtime(settings, actor="bench")
 
-    def operation() -> int:
-        flight_id = random.choice(flight_ids)  # noqa: S311 - spreads load
+    def operation(flight_id: str | None = None) -> int:
+        flight_id = flight_id or random.choice(flight_ids)  # noqa: S311 - spreads load
+        if new:
+            runtime.offers.forget([flight_id])
         request = BookRequest(flight_id, user=f"client {number}", ttl_seconds=HOLD_SECONDS, actor="bench")
         with suppress(NoSeatsAvailableError):
             book(runtime, request)
         return 1
 
+    if not new:
+        for flight_id in flight_ids:
+            operation(flight_id)
     return operation
 
 
