@@ -116,7 +116,6 @@ class Action(Enum):
 COMMIT = b"\x03COMMIT"  # the statement as MySQL's protocol sends it; "SET AUTOCOMMIT = 0" does not contain it
 
 
-
 def commits(sql: bytes | str) -> bool:
     """Whether the text ends in a COMMIT, alone, behind other statements, or as the last of a compound statement."""
     return sql.endswith((b"COMMIT", b"COMMIT;END") if isinstance(sql, bytes) else ("COMMIT", "COMMIT;END"))

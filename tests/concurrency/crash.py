@@ -94,7 +94,7 @@ class Steps:
 
 def _short(statement: str) -> str:
     text = " ".join(statement.split())
-    return text if len(text) < 60 else f"{text[:50]} … {text[-8:]}"
+    return text if len(text) < 60 else f"{text[:46]} … {text[-12:]}"
 
 
 def in_child(job: Job, die_at: int | None) -> tuple[int, list[str], Any]:
