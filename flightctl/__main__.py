@@ -9,6 +9,10 @@ INTERRUPTED = 130
 def main() -> None:
     """Run the command line of this process and exit with its status."""
     try:
+        if sys.argv[1:2] == ["__complete"]:  # a key was pressed in somebody's shell: nothing of the below is needed
+            from flightctl.completion import main as complete
+
+            complete(sys.argv[2:])
         from flightctl.app import run  # within the try: Ctrl-C while modules load is no traceback either
 
         status = run(sys.argv[1:])

@@ -35,6 +35,8 @@ class Root(LazyGroup):
         "doctor": "Check configuration, database, Redis and the sweep.",
         "db": "Migrate the database.",
         "config": "Show the settings in force.",
+        "completion": "Print the script that completes flightctl's command lines.",
+        "shell": "Run commands at a prompt, in one warm process.",
         "-": "Run a batch of commands, JSON lines from stdin.",
     }
     modules: ClassVar = {"-": "batch"}

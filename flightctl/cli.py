@@ -73,12 +73,13 @@ def _common(
 
 def inherit(session: Session, parent: Session) -> None:
     """Give ``session`` the options of every command that ``parent`` was given, as if they stood before its own."""
-    for param in _common_options():
+    for param in common_options():
         setattr(session, param.name, getattr(parent, param.name))
 
 
 @cache
-def _common_options() -> tuple[Any, ...]:
+def common_options() -> tuple[Any, ...]:
+    """The options of every command."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command()(_common)
     return tuple(build_command(app).params)
@@ -118,7 +119,7 @@ class _Helpful:
     help: str | None
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return _lightened([*super().get_params(ctx), *_common_options()])  # type: ignore[misc]
+        return _lightened([*super().get_params(ctx), *common_options()])  # type: ignore[misc]
 
     def get_short_help_str(self, limit: int = 45) -> str:
         _, description = split_help(self.help)
@@ -141,7 +142,7 @@ class _Helpful:
         self.format_options(ctx, formatter)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        common = _common_options()
+        common = common_options()
         own = [param for param in self.get_params(ctx) if param not in common]
         _section(ctx, formatter, "Arguments", [param for param in own if param.param_type_name == "argument"])
         self.format_commands(ctx, formatter)

@@ -61,6 +61,11 @@ def print_rows(output: Output, view: View, records: Sequence[Any], document: Map
         _print_plain(output, view, rows)
 
 
+def print_text(text: str) -> None:
+    """Text that is no record, as it is."""
+    _write(text)
+
+
 def _print_plain(output: Output, view: View, rows: Sequence[Fields]) -> None:
     if output.quiet:
         _write_lines(value for row in rows for value in view.ids(row))

@@ -4,6 +4,7 @@ Most commands need two or three airports of eight thousand. The table is therefo
 bisection, and only the lines asked for are parsed.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -93,6 +94,28 @@ def airport(code: str) -> Airport:
 def all_airports() -> Iterator[Airport]:
     """Every airport, sorted by code."""
     return map(_parse, _table().split(b"\n")[1:-1])
+
+
+def airports_starting(typed: str, most: int = 50) -> list[Airport]:
+    """Airports whose code begins so, in any case, by code; where there is none, those whose city does."""
+    data, wanted = _table(), typed.strip()
+    if wanted.isascii() and wanted.isalpha() and len(wanted) <= CODE_LENGTH:
+        start = b"\n" + wanted.upper().encode()
+        first = data.find(start)
+        if first >= 0:
+            lines = data[first + 1 : data.find(b"\n", data.rfind(start) + 1)].split(b"\n")
+            return [_parse(line) for line in lines[:most]]
+    return [_parse(line) for line in _lines_of_city(wanted)[:most]] if wanted else []
+
+
+def _lines_of_city(start: str) -> list[bytes]:
+    """Lines of cities that begin so, without parsing eight thousand: a key was pressed and waits."""
+    other = next((code for city, code in OTHER_NAMES.items() if city.startswith(start.casefold())), None)
+    if other is not None:
+        start, column = other, rb""
+    else:
+        column = rb"[A-Z]{3}\t[^\t\n]*\t"
+    return re.findall(rb"(?im)^" + column + re.escape(start.encode("utf-8", "replace")) + rb"[^\n]*", _table())
 
 
 @lru_cache(maxsize=CACHE_SIZE)

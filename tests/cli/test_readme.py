@@ -214,7 +214,7 @@ def test_json_keys_are_those_printed(printed: Callable[..., Any]) -> None:
     _spoil_a_count(flight)
     take("audit", code=9)
 
-    untold = {"daemon", "-"}  # no data of their own
+    untold = {"daemon", "-", "shell", "completion"}  # no data of their own
     redis = {"routes precompute"}  # the next test
     benches = {path for path in COMMANDS if path.startswith("bench ")}  # test_bench.py
     assert set(shapes) == set(COMMANDS) - untold - redis - benches
