@@ -27,6 +27,7 @@ class Root(LazyGroup):
         "flights": "Show, list, add, change and cancel flights.",
         "payments": "Show, list, process and refund payments.",
         "routes": "Fill the cache of routes.",
+        "schedule": "Compare schedule files with what is loaded, import and export them.",
         "seed": "Load a network and its flights.",
         "sweep": "End every hold that has lapsed.",
         "daemon": "Run the sweep and the payment processor until stopped.",

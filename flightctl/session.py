@@ -126,6 +126,12 @@ class Session:
 
         print_record(self._output, view, record)
 
+    def show_text(self, text: str) -> None:
+        """Print a file's text as it is."""
+        from flightctl.render import print_text
+
+        print_text(text)
+
     def show_all(self, view: "View", records: Sequence[Any]) -> None:
         """Print a list that has one page."""
         from flightctl.core.model import Page

@@ -1,19 +1,13 @@
 """``flightctl seed``."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from flightctl.cli import command, command_app, session_of
 from flightctl.core import seeding
 from flightctl.core.model import SeedRequest
-from flightctl.session import Session
-
-SHOWN_REJECTIONS: Final = 20
-"""Lines of a bad file that are told one by one."""
+from flightctl.progress import progress_bar, warn_of_rejected
 
 app = command_app()
 
@@ -22,7 +16,7 @@ app = command_app()
 def seed(
     ctx: typer.Context,
     dataset: Annotated[str, typer.Option(metavar="NAME", help="demo, india or world.")] = "demo",
-    file: Annotated[str | None, typer.Option(metavar="F", help="A schedule file (CSV) instead of a dataset.")] = None,
+    file: Annotated[str | None, typer.Option(metavar="F", help="A schedule file instead of a dataset.")] = None,
     start: Annotated[str, typer.Option(metavar="D", help="First day: YYYY-MM-DD, today, tomorrow or +3d.")] = "today",
     days: Annotated[int, typer.Option(metavar="N", help="How many days.")] = 30,
     reset: Annotated[bool, typer.Option("--reset", help="Delete all flights and bookings first.")] = False,
@@ -47,26 +41,7 @@ def seed(
     if reset and not yes:
         session.require_yes("Delete all flights, bookings and payments first?", doing="--reset deletes everything")
     request = SeedRequest(dataset=dataset, file=file, start=start, days=days, reset=reset)
-    with _progress(session) as progress:
+    with progress_bar(session, "flights") as progress:
         result = seeding.seed(session.runtime, request, progress)
-    for line, reason in result.rejected[:SHOWN_REJECTIONS]:
-        session.warn(f"line {line}: {reason}")
-    if len(result.rejected) > SHOWN_REJECTIONS:
-        session.warn(f"{len(result.rejected) - SHOWN_REJECTIONS} more lines were skipped")
+    warn_of_rejected(session, result.rejected)
     session.show(result)
-
-
-@contextmanager
-def _progress(session: Session) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on stderr, where somebody watches it; it goes away when it is full."""
-    if session.quiet or sys.stderr is None or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True, no_color=not session.color)
-    columns = (TextColumn("flights"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("flights", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

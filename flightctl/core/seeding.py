@@ -63,7 +63,7 @@ def seed(runtime: Runtime, request: SeedRequest, progress: Progress | None = Non
     last = first + timedelta(days=request.days - 1)
     total = _estimate(source, first, request.days)
     scheduled = expand(source, first, request.days)
-    loaded, added = _load(runtime, scheduled, total, progress, republish=request.reset)
+    loaded, added = load_flights(runtime, scheduled, total, progress, republish=request.reset)
     return SeedResult(loaded, added, len(source.airports), first, last, rejected)
 
 
@@ -84,9 +84,18 @@ def _estimate(source: Schedule, first: date, days: int) -> int:
     return sum(sum(day in row.days for day in weekdays) for row in source.rows)
 
 
-def _load(
-    runtime: Runtime, source: Iterator[ScheduledFlight], total: int, progress: Progress | None, *, republish: bool
+def load_flights(
+    runtime: Runtime,
+    source: Iterator[ScheduledFlight],
+    total: int,
+    progress: Progress | None = None,
+    *,
+    republish: bool = False,
 ) -> tuple[int, int]:
+    """Add those of the flights that are not there; how many there were, and how many were added.
+
+    ``total`` is for ``progress``; ``republish`` the counts of added flights that Redis holds.
+    """
     loaded = added = 0
     while chunk := list(islice(source, _CHUNK)):
         fresh, version = runtime.database.run(lambda tx, chunk=chunk: _add_chunk(tx, chunk))  # type: ignore[misc]

@@ -15,7 +15,7 @@ from typing import Final
 
 from flightctl.core.errors import ValidationError
 from flightctl.core.network import airport, zone
-from flightctl.core.timetable_csv import read_schedule
+from flightctl.core.timetable_file import read_schedule
 from flightctl.core.timetable_row import (
     DEFAULT_SEATS,
     MAX_FLIGHT_TIME,
@@ -28,6 +28,7 @@ from flightctl.core.timetable_row import (
     clean_carrier,
     clean_number,
     default_fare,
+    in_fortnight,
     normal_flight_time,
     utc_offset,
 )
@@ -69,6 +70,9 @@ class ScheduledFlight:
     departure_date: date
     seats: int
     price: Decimal
+    names_seats: bool = True
+    """Whether the schedule says them itself, and below the price."""
+    names_price: bool = True
 
 
 class _Offsets:
@@ -109,7 +113,9 @@ def expand(schedule: Schedule, start: date, days: int) -> Iterator[ScheduledFlig
         flying = [
             row
             for row in by_weekday[day.weekday()]
-            if (row.valid_from is None or row.valid_from <= day) and (row.valid_to is None or day <= row.valid_to)
+            if (row.valid_from is None or row.valid_from <= day)
+            and (row.valid_to is None or day <= row.valid_to)
+            and (row.fortnight_from is None or in_fortnight(row.fortnight_from, day))
         ]
         legs = Counter((row.carrier, row.flight_number) for row in flying)
         stamp = f"-{day:%Y%m%d}"
@@ -138,6 +144,8 @@ def _flight(row: ScheduleRow, day: date, flight_id: str, offsets: _Offsets) -> S
         day,
         row.seats,
         row.price,
+        row.names_seats,
+        row.names_price,
     )
 
 

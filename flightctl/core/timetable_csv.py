@@ -1,9 +1,7 @@
-"""Schedule files (CSV, SPEC section 4) into ``Schedule``: good rows, and bad ones with the reason."""
+"""CSV schedule files (SPEC section 4) into ``Schedule``: good rows, and bad ones with the reason."""
 
 import csv
-import gzip
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from datetime import date, time
 from functools import lru_cache
@@ -24,6 +22,7 @@ from flightctl.core.timetable_row import (
     clean_number,
     clean_price,
     clean_seats,
+    shorten,
 )
 
 COLUMNS: Final = (
@@ -41,11 +40,6 @@ COLUMNS: Final = (
     "price",
 )
 HEADER_HINT: Final = "The first line must be: " + ",".join(COLUMNS)
-FILE_HINT: Final = "Give the path of a schedule file (CSV)."
-GZIP_MAGIC: Final = b"\x1f\x8b"
-
-MAX_REASON: Final = 200
-"""Characters: a reason quotes the value, and a value may be a whole book."""
 
 _TIME = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
@@ -53,51 +47,43 @@ _OFFSET = re.compile(r"[+-]?[0-9]{1,3}", re.ASCII)
 _DAYS = re.compile(r"[1-7]+", re.ASCII)
 
 
-def read_schedule(path: Path) -> Schedule:
-    """Rows of a CSV file, plain or gzipped, UTF-8 with or without a byte order mark, any line ends.
+def read_csv(path: Path, data: bytes) -> Schedule:
+    """Rows of a CSV file's content, UTF-8 with or without a byte order mark, any line ends.
 
-    Raises ValidationError when the file cannot be read, is not text or lacks a column. A bad row is in ``rejected``
-    with its line and the reason, and nothing of it in ``rows``.
+    Raises ValidationError when it is not text or lacks a column. A bad row is in ``rejected`` with its line and the
+    reason, and nothing of it in ``rows``.
     """
-    lines = _lines(path)
+    lines = _lines(path, data)
     first = next(lines, None)
     if first is None:
         raise ValidationError(f"{path} is empty", hint=HEADER_HINT)
     columns = _header(path, first[1])
     accepted, rejected = Accepted(), list[RejectedRow]()
     for number, line in lines:
+        fields = dict[str, str]()
         try:
-            accepted.add(_row(number, _fields(line, columns)))
+            fields = _fields(line, columns)
+            accepted.add(_row(number, fields))
         except ValueError as bad:
-            rejected.append(RejectedRow(number, _shorten(str(bad))))
+            rejected.append(RejectedRow(number, shorten(str(bad)), _designator(fields)))
     return accepted.schedule(rejected)
 
 
-def _shorten(reason: str) -> str:
-    return reason if len(reason) <= MAX_REASON else reason[: MAX_REASON - 1] + "…"
+def _designator(fields: dict[str, str]) -> str:
+    try:
+        return clean_carrier(fields["carrier"]) + clean_number(fields["flight_number"])
+    except (KeyError, ValueError):
+        return ""
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def _lines(path: Path, data: bytes) -> Iterator[tuple[int, str]]:
     """Lines that are not blank, with their numbers from 1."""
-    text = _text(path).replace("\r\n", "\n").replace("\r", "\n")
+    text = _text(path, data).replace("\r\n", "\n").replace("\r", "\n")
     # Not splitlines(): that splits at characters, too, that editors do not count as line ends.
     return ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip(" \t,"))
 
 
-def _text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-        if data.startswith(GZIP_MAGIC):
-            data = gzip.decompress(data)
-    except FileNotFoundError:
-        raise ValidationError(f"{path} does not exist", hint=FILE_HINT) from None
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        raise ValidationError(f"{path} is a damaged gzip file", hint="Compress the schedule file again.") from None
-    except OSError as problem:
-        reason = problem.strerror or type(problem).__name__
-        raise ValidationError(
-            f"{path} cannot be read: {reason}", hint="Give the path of a schedule file (CSV)."
-        ) from None
+def _text(path: Path, data: bytes) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -155,6 +141,8 @@ def _row(line: int, fields: dict[str, str]) -> ScheduleRow:
         valid_to=_date(fields, "valid_to"),
         seats=clean_seats(fields["aircraft_or_seats"]),
         price=clean_price(fields["price"], origin, destination),
+        names_seats=bool(fields["aircraft_or_seats"]),
+        names_price=bool(fields["price"]),
     )
 
 

@@ -13,6 +13,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from flightctl.core.aircraft import AIRCRAFT_SEATS
 from flightctl.core.network import distance_km, find_airport, zone
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ MAX_SEATS: Final = 999
 """No airliner has more than 853; more is a slip of the keyboard."""
 MAX_PRICE: Final = Decimal("9999999.99")
 MAX_FLIGHT_TIME: Final = timedelta(hours=48)
+MAX_REASON: Final = 200
+"""Characters: a reason quotes the value, and a value may be a whole book."""
 MIN_DAY_OFFSET: Final = -1
 MAX_DAY_OFFSET: Final = 2
 
@@ -34,16 +37,6 @@ FARE_PER_KM: Final = Decimal("3.25")
 
 NORMAL_YEAR: Final = 2026
 """Whose offsets tell the usual flight time of a row without validity."""
-
-AIRCRAFT_SEATS: Final[dict[str, int]] = {
-    **{"32A": 180, "32B": 220, "32N": 186, "32Q": 232, "32S": 180, "20N": 186, "21N": 232, "BCS": 125, "CS1": 110},
-    **{"CS3": 135, "73G": 149, "73H": 189, "73J": 189, "73W": 149, "7M8": 189, "7M9": 204, "74H": 410, "76W": 260},
-    **{"77L": 302, "77W": 350, "AT4": 48, "AT5": 50, "AT7": 72, "ATR": 70, "AT6": 70, "DH4": 78, "DH8": 50},
-    **{"DHT": 19, "DH3": 50, "E70": 76, "E75": 82, "E7W": 88, "E90": 100, "E95": 118, "ER4": 50, "CR2": 50},
-    **{"CR7": 70, "CR9": 90, "CRK": 100, "SU9": 100, "SF3": 34, "J41": 29, "BE1": 19, "CNC": 9, "CNA": 9},
-}
-"""Usual one-class seats by IATA aircraft type (SSIM appendix A), for common types that have a letter: digits alone are
-a number of seats, also where a type is written so (320)."""
 
 _CARRIER = re.compile(r"(?=.*[A-Z])[A-Z0-9]{2}[A-Z]?", re.ASCII)
 _NUMBER = re.compile(r"([0-9]{1,4})([A-Z]?)", re.ASCII)
@@ -72,12 +65,34 @@ class ScheduleRow:
     valid_to: date | None
     seats: int
     price: Decimal
+    names_seats: bool = True
+    """Whether the file says the seats, and below the price; where not, they stand for a flight that is new."""
+    names_price: bool = True
+    fortnight_from: date | None = None
+    """A date of the first of every two weeks in which it flies; None: it flies every week."""
+
+    def flies_on(self, day: date) -> bool:
+        """Whether it departs on that local date."""
+        return (
+            day.isoweekday() in self.days
+            and (self.valid_from is None or self.valid_from <= day)
+            and (self.valid_to is None or day <= self.valid_to)
+            and in_fortnight(self.fortnight_from, day)
+        )
+
+
+def in_fortnight(first: date | None, day: date) -> bool:
+    """Whether the day is in one of every second week, counted in sevens of days from ``first``; True for None."""
+    return first is None or (day - first).days // 7 % 2 == 0
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
+    """``flight`` is its carrier and number where these could be read: what the file says of it is not known."""
+
     line: int
     reason: str
+    flight: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +101,14 @@ class Schedule:
     rejected: tuple[RejectedRow, ...]
     airports: frozenset[str]
     """Codes of the airports that the good rows fly to or from."""
+    codeshares: int = 0
+    """Legs that were left out because they are another flight's under a second number."""
+    notes: tuple[str, ...] = ()
+    """What a reader found odd without refusing it."""
+
+
+def shorten(reason: str) -> str:
+    return reason if len(reason) <= MAX_REASON else reason[: MAX_REASON - 1] + "…"
 
 
 def clean_carrier(text: str) -> str:
@@ -223,8 +246,15 @@ class Accepted:
     rows: list[ScheduleRow] = field(default_factory=list)
     _by_number: dict[tuple[str, str, str], list[ScheduleRow]] = field(default_factory=dict)
 
-    def add(self, row: ScheduleRow) -> None:
-        """Raises ValueError with the reason when the row cannot be flown."""
+    def add(self, *rows: ScheduleRow) -> None:
+        """Take all the rows (of one record) or none. Raises ValueError with the reason when one cannot be flown."""
+        for row in rows:
+            self._check(row)
+        for row in rows:
+            self._by_number.setdefault((row.carrier, row.flight_number, row.origin), []).append(row)
+            self.rows.append(row)
+
+    def _check(self, row: ScheduleRow) -> None:
         check_route(row.origin, row.destination)
         if row.valid_from and row.valid_to and row.valid_from > row.valid_to:
             raise ValueError(f"valid_from {row.valid_from} is after valid_to {row.valid_to}")
@@ -232,17 +262,14 @@ class Accepted:
             normal_flight_time(row)
         except OverflowError:  # the year 9999 has no day after it
             raise ValueError("its validity is out of range") from None
-        same = self._by_number.setdefault((row.carrier, row.flight_number, row.origin), [])
-        for earlier in same:
-            if _overlap(earlier, row):
+        for earlier in self._by_number.get((row.carrier, row.flight_number, row.origin), ()):
+            if overlap(earlier, row):
                 name = f"{row.carrier}{row.flight_number} from {row.origin}"
                 raise ValueError(f"repeats line {earlier.line}: {name} on some of the same days")
-        same.append(row)
-        self.rows.append(row)
 
-    def schedule(self, rejected: list[RejectedRow]) -> Schedule:
+    def schedule(self, rejected: list[RejectedRow], *, codeshares: int = 0, notes: tuple[str, ...] = ()) -> Schedule:
         airports = frozenset(code for row in self.rows for code in (row.origin, row.destination))
-        return Schedule(tuple(self.rows), tuple(rejected), airports)
+        return Schedule(tuple(self.rows), tuple(rejected), airports, codeshares, notes)
 
 
 def check_route(origin: str, destination: str) -> None:
@@ -250,8 +277,17 @@ def check_route(origin: str, destination: str) -> None:
         raise ValueError(f"origin and destination are both {origin}")
 
 
-def _overlap(one: ScheduleRow, two: ScheduleRow) -> bool:
-    apart = (one.valid_to and two.valid_from and one.valid_to < two.valid_from) or (
-        two.valid_to and one.valid_from and two.valid_to < one.valid_from
-    )
-    return not apart and not one.days.isdisjoint(two.days)
+def overlap(one: ScheduleRow, two: ScheduleRow) -> bool:
+    """Whether there is a date on which both fly, or may fly where validity is open."""
+    if one.days.isdisjoint(two.days):
+        return False
+    start = max((row.valid_from for row in (one, two) if row.valid_from), default=None)
+    end = min((row.valid_to for row in (one, two) if row.valid_to), default=None)
+    # Weekdays and fortnights repeat after two weeks, so those at either end of what both cover tell it.
+    if start is not None:
+        days = [start + timedelta(days=n) for n in range(14)]
+    elif end is not None:
+        days = [end - timedelta(days=n) for n in range(14)]
+    else:
+        return True
+    return any(one.flies_on(day) and two.flies_on(day) for day in days)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from flightctl.core import model as m
-from flightctl.views import bookings, flights, holds, operations, payments
+from flightctl.views import bookings, flights, holds, operations, payments, schedules
 from flightctl.views.base import View
 
 AT = datetime(2026, 12, 1, 0, 40, 12, tzinfo=UTC)
@@ -47,6 +47,39 @@ RECORDS: list[tuple[View, Any]] = [
     (operations.VIOLATION, m.Violation("SEATS", "6E203-20261201", None, "available 3, counted 4")),
     (operations.CHECK, m.DoctorCheck("database", "ok", "works")),
     (operations.SETTING, {"key": "locking", "value": "redis", "source": "default", "variable": "FLIGHTCTL_LOCKING"}),
+    (
+        schedules.DIFFERENCE,
+        m.FlightDifference(
+            m.DifferenceKind.CHANGED,
+            FLIGHT.flight_id,
+            "DEL",
+            "DXB",
+            FLIGHT.departure_time,
+            LATE,
+            m.ImportOutcome.LEAVE,
+            2,
+            5,
+            (m.FieldChange("totalSeats", "180", "4"),),
+            "5 seats are sold or held; it cannot shrink to 4",
+        ),
+    ),
+    (
+        schedules.EXPORTED,
+        m.ExportedRow(
+            "6E",
+            "203",
+            "DEL",
+            "DXB",
+            "06:10",
+            "09:05",
+            0,
+            "135",
+            date(2026, 12, 1),
+            date(2027, 3, 27),
+            180,
+            Decimal(5400),
+        ),
+    ),
     (operations.REVISION, {"revision": None, "head": "0001", "upToDate": False}),
     (holds.HOLD, m.Hold("K7QX2M", "tab\there", "6E203-20261201", ("6E203-20261201",), 2, AT, AT, 272)),
     (holds.EXTENDED, m.ExtendResult(3, (m.Skipped("K7QX2M", "it is CONFIRMED"),))),

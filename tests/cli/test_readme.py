@@ -205,6 +205,10 @@ def test_json_keys_are_those_printed(printed: Callable[..., Any]) -> None:
     times = ("--departure", "2030-12-01T06:10", "--arrival", "2030-12-01T08:55")
     added = take("flights add", "ZZ1", "--source", "DEL", "--destination", "BLR", *times, "--price", "1")["flightId"]
     take("flights update", added, "--price", "2")
+    columns = re.findall(r"```csv\n(.*?)\n", README)[0]
+    Path("schedule.csv").write_text(f"{columns}\nZZ,1,DEL,BLR,06:10,08:55,0,7,2030-12-01,2030-12-01,180,3\nbad\n")
+    take("schedule import", "schedule.csv", "--dry-run")
+    take("schedule export", "--carrier", "ZZ")
     take("flights cancel", added, "--yes")
     take("sweep")
     take("doctor")

@@ -15,8 +15,8 @@ EXPECTED = {
     "bookings show", "bookings list", "bookings history",
     "flights list", "flights show", "flights seats", "flights add", "flights cancel", "flights update",
     "payments list", "payments show", "payments process", "payments callback", "payments refund",
-    "routes precompute", "audit", "doctor", "db upgrade", "db current", "config show",
-    "-", "shell", "completion",
+    "schedule import", "schedule export", "routes precompute", "audit", "doctor", "db upgrade", "db current",
+    "config show", "-", "shell", "completion",
     "bench book", "bench search", "bench sweep", "bench pay", "bench start",
 }  # fmt: skip
 GROUPS = {path.split()[0] for path in EXPECTED if " " in path}

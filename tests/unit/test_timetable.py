@@ -356,6 +356,7 @@ def test_legs_of_one_number_have_the_origin_in_their_id(load: Load) -> None:
     assert [f.flight_id for f in expand(schedule, tuesday, 1)] == ["6E203-20261201"]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 20), st.integers(1, 20))
 def test_flights_do_not_hang_on_the_range(skip: int, days: int) -> None:
     schedule = read_schedule(resource("seed_data/demo.csv"))
