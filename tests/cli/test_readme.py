@@ -171,7 +171,7 @@ def printed(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     return call
 
 
-def test_json_keys_are_those_printed(printed: Callable[..., Any]) -> None:
+def test_json_keys_are_those_printed(printed: Callable[..., Any], tmp_path: Path) -> None:
     shapes: dict[str, list[Any]] = {}
 
     def take(path: str, *arguments: str, code: int = 0) -> Any:
@@ -206,8 +206,9 @@ def test_json_keys_are_those_printed(printed: Callable[..., Any]) -> None:
     added = take("flights add", "ZZ1", "--source", "DEL", "--destination", "BLR", *times, "--price", "1")["flightId"]
     take("flights update", added, "--price", "2")
     columns = re.findall(r"```csv\n(.*?)\n", README)[0]
-    Path("schedule.csv").write_text(f"{columns}\nZZ,1,DEL,BLR,06:10,08:55,0,7,2030-12-01,2030-12-01,180,3\nbad\n")
-    take("schedule import", "schedule.csv", "--dry-run")
+    file = tmp_path / "schedule.csv"
+    file.write_text(f"{columns}\nZZ,1,DEL,BLR,06:10,08:55,0,7,2030-12-01,2030-12-01,180,3\nbad\n")
+    take("schedule import", str(file), "--dry-run")
     take("schedule export", "--carrier", "ZZ")
     take("flights cancel", added, "--yes")
     take("sweep")
