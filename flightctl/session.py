@@ -185,6 +185,13 @@ class Session:
         else:
             say("error", errors_shown.as_text(error), color=self.color, ansi=RED)
 
+    def tell(self, lines: Sequence[str]) -> None:
+        """What was asked for beside the data: on stderr, whatever the format."""
+        from flightctl.errors_shown import write_stderr
+
+        for line in lines:
+            write_stderr(one_line(line))
+
     def note(self, text: str) -> None:
         """A remark on stderr for people; nothing where a program reads."""
         if self.format == "table" and not self.quiet:

@@ -58,6 +58,9 @@ def valid_itineraries(
 ) -> list[tuple[F, ...]]:
     """Every itinerary of one to three legs over flights that are all usable, in no order."""
     found: list[tuple[F, ...]] = []
+    leaving: dict[str, list[F]] = {}
+    for flight in usable:
+        leaving.setdefault(flight.source, []).append(flight)
 
     def connects(before: F, after: F) -> bool:
         wait = after.departure_time - before.arrival_time
@@ -68,15 +71,15 @@ def valid_itineraries(
         if legs[-1].destination == destination and len(set(visited)) == len(visited):
             found.append(legs)
 
-    for first in usable:
-        if first.source != source or first.departure_date != day:
+    for first in leaving.get(source, ()):
+        if first.departure_date != day:
             continue
         consider((first,))
-        for second in usable:
+        for second in leaving.get(first.destination, ()):
             if not connects(first, second):
                 continue
             consider((first, second))
-            for third in usable:
+            for third in leaving.get(second.destination, ()):
                 if connects(second, third):
                     consider((first, second, third))
     return found

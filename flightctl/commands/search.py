@@ -24,12 +24,16 @@ def search(
     desc: Annotated[bool, typer.Option("--desc", help="Highest first.")] = False,
     page: Annotated[int, typer.Option(metavar="N", help="Page to show; the first is 0.")] = 0,
     size: Annotated[int, typer.Option(metavar="N", help="Itineraries a page, 1 to 100.")] = 20,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Tell on stderr where the time went, and what came from where.")
+    ] = False,
 ) -> None:
     """Examples:
       flightctl search DEL BLR --date tomorrow
       flightctl search DEL GOI --date 2026-12-01 --seats 2 --sort duration
       flightctl search DEL BLR --date +3d --max-hops 1 -o json
       flightctl search DEL BLR --date today -q | head -1
+      flightctl search DEL BLR --date today --explain
 
     Find itineraries from one airport to another on a date.
 
@@ -46,5 +50,8 @@ def search(
     result = use_case.search(session.runtime, request)
     for warning in result.warnings:
         session.warn(warning)
-    session.show_rows(ITINERARY, result.content, search_document(result))
+    with result.trace.timing("render"):
+        session.show_rows(ITINERARY, result.content, search_document(result))
     session.show_position(len(result.content), result.page, result.size, result.total_elements)
+    if explain:
+        session.tell(result.trace.lines())

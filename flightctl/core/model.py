@@ -10,6 +10,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
+from flightctl.core.search_trace import SearchTrace
+
 
 class FlightStatus(StrEnum):
     ACTIVE = "ACTIVE"
@@ -326,6 +328,7 @@ class SearchResult:
     size: int
     total_elements: int
     warnings: tuple[str, ...] = field(default=())
+    trace: SearchTrace = field(default_factory=SearchTrace, compare=False)
 
     @property
     def total_pages(self) -> int:

@@ -28,6 +28,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
 HEAD_REVISION: Final = "0001"
@@ -116,6 +117,61 @@ def _rows_changed_mysql(_element: rows_changed, _compiler: Any, **_: Any) -> str
 @compiles(rows_changed, "sqlite")
 def _rows_changed_sqlite(_element: rows_changed, _compiler: Any, **_: Any) -> str:
     return "changes()"
+
+
+class microseconds(FunctionElement[int]):  # noqa: N801 - it reads as the SQL function that it is
+    """An instant as whole microseconds since 1970-01-01 UTC."""
+
+    name = "microseconds"
+    inherit_cache = True
+    type = BigInteger()
+
+
+@compiles(microseconds, "mysql", "mariadb")
+def _microseconds_mysql(element: microseconds, compiler: Any, **options: Any) -> str:
+    return f"TIMESTAMPDIFF(MICROSECOND, '1970-01-01', {compiler.process(element.clauses, **options)})"
+
+
+@compiles(microseconds, "sqlite")
+def _microseconds_sqlite(element: microseconds, compiler: Any, **options: Any) -> str:
+    instant = compiler.process(element.clauses, **options)
+    return f"(strftime('%s', substr({instant}, 1, 19)) * 1000000 + CAST(substr({instant}, 21, 6) AS INTEGER))"
+
+
+class hundredths(FunctionElement[int]):  # noqa: N801 - it reads as the SQL function that it is
+    """An amount of money in whole hundredths."""
+
+    name = "hundredths"
+    inherit_cache = True
+    type = BigInteger()
+
+
+@compiles(hundredths, "mysql", "mariadb")
+def _hundredths_mysql(element: hundredths, compiler: Any, **options: Any) -> str:
+    return f"CAST({compiler.process(element.clauses, **options)} * {_CENTS} AS SIGNED)"
+
+
+@compiles(hundredths, "sqlite")
+def _hundredths_sqlite(element: hundredths, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(element.clauses, **options))
+
+
+class joined(FunctionElement[str]):  # noqa: N801 - it reads as the SQL function that it is
+    """The texts of several columns with ``_`` between them."""
+
+    name = "joined"
+    inherit_cache = True
+    type = String()
+
+
+@compiles(joined, "mysql", "mariadb")
+def _joined_mysql(element: joined, compiler: Any, **options: Any) -> str:
+    return f"CONCAT_WS('_', {compiler.process(element.clauses, **options)})"
+
+
+@compiles(joined, "sqlite")
+def _joined_sqlite(element: joined, compiler: Any, **options: Any) -> str:
+    return "(" + " || '_' || ".join(compiler.process(column, **options) for column in element.clauses) + ")"
 
 
 metadata = MetaData()

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from flightctl.core.cache import SeatCount
 from flightctl.core.errors import DatabaseUnavailableError, ServiceUnavailableError, ValidationError
@@ -22,11 +22,15 @@ from flightctl.core.model import (
     itinerary_identifier,
 )
 from flightctl.core.network import airport, zone
-from flightctl.core.routing import MAX_LEGS, Query, SortKey, Timetable, to_instant, to_microseconds
+from flightctl.core.routing import MAX_LEGS, Query, SortKey, Timetable, to_instant
 from flightctl.core.routing_pack import pack, unpack
 from flightctl.core.routing_query import find
 from flightctl.core.runtime import Runtime
+from flightctl.core.search_trace import SearchTrace
 from flightctl.core.settings import Settings
+
+if TYPE_CHECKING:
+    from flightctl.core.schedule import Loaded
 
 MAX_PAGE_SIZE: Final = 100
 MAX_PAGE: Final = 10**9
@@ -47,11 +51,21 @@ def search(runtime: Runtime, request: SearchRequest) -> SearchResult:
     source, destination = airport(request.source).iata, airport(request.destination).iata
     if source == destination:
         raise ValidationError(f"{source} is both the origin and the destination")
+    trace = SearchTrace()
     day = resolve_day(request.date, lambda: _now(runtime), source, "--date")
-    timetable, now, known = _routes(runtime, source, destination, day)
-    counts = known if known is not None else _seats(runtime, timetable.ids)
-    settings = runtime.settings
-    query = Query(
+    timetable, now, loaded = _routes(runtime, source, destination, day, trace)
+    counts = _seats(runtime, timetable.ids, loaded, trace)
+    with trace.timing("routing"):
+        available = [counts.get(flight_id, 0) for flight_id in timetable.ids]
+        total, page = find(timetable, available, _query(runtime.settings, request, now))
+        content = tuple(_itinerary(timetable, legs, available) for legs in page)
+    trace.flights = len(timetable)
+    trace.redis = _state(runtime)
+    return SearchResult(content, request.page, request.size, total, trace=trace)
+
+
+def _query(settings: Settings, request: SearchRequest, now: int) -> Query:
+    return Query(
         seats=request.seats,
         max_hops=request.max_hops,
         sort=cast(SortKey, request.sort),  # _check has seen to it
@@ -62,10 +76,12 @@ def search(runtime: Runtime, request: SearchRequest) -> SearchResult:
         min_connection=round(settings["search.min_connection"] * 1e6),
         max_connection=round(settings["search.max_connection"] * 1e6),
     )
-    available = [counts.get(flight_id, 0) for flight_id in timetable.ids]
-    total, page = find(timetable, available, query)
-    content = tuple(_itinerary(timetable, legs, available) for legs in page)
-    return SearchResult(content, request.page, request.size, total)
+
+
+def _state(runtime: Runtime) -> str:
+    if not runtime.cache.configured:
+        return "not configured"
+    return "answers" if runtime.cache.enabled else "not usable, left alone for a while"
 
 
 def _check(settings: Settings, request: SearchRequest) -> None:
@@ -112,33 +128,41 @@ def _now(runtime: Runtime) -> datetime:
     return runtime.database.read(database_now)
 
 
-def _routes(runtime: Runtime, source: str, destination: str, day: date) -> tuple[Timetable, int, dict[str, int] | None]:
-    """The question's timetable, the clock in microseconds, and the seats where the database was asked for both."""
-    entry = runtime.cache.route(source, destination, day) if runtime.cache.enabled else None
-    if entry is None:
-        timetable, now, seats, _ = _from_database(runtime, source, destination, day)
-        return timetable, now, seats
-    version = entry.schedule_version
-    if version is None:
-        version = _current_version(runtime, required=entry.routes is None)
-    cached = _decode(runtime.settings, entry.routes, version)
-    if cached is not None and (cached.source, cached.destination) == (source, destination):
-        return cached, entry.now, None
-    timetable, now, _, version = _from_database(runtime, source, destination, day)
-    runtime.cache.put_route(source, destination, day, _encode(timetable, version))
-    runtime.cache.publish_schedule_version(version)
-    return timetable, now, None
+def _routes(
+    runtime: Runtime, source: str, destination: str, day: date, trace: SearchTrace
+) -> "tuple[Timetable, int, Loaded | None]":
+    """The question's timetable, the clock in microseconds, and what the database said where it was asked."""
+    cache = runtime.cache
+    with trace.timing("cache"):
+        entry = cache.route(source, destination, day) if cache.enabled else None
+    if entry is not None:
+        trace.routes = "miss" if entry.routes is None else "stale"
+        version = entry.schedule_version
+        if version is None and entry.routes is not None:
+            with trace.timing("database"):
+                version = _current_version(runtime)
+        with trace.timing("routing"):
+            cached = _decode(runtime.settings, entry.routes, version)
+        if cached is not None and (cached.source, cached.destination) == (source, destination):
+            trace.routes = "hit"
+            return cached, entry.now, None
+    with trace.timing("database"):
+        loaded = _from_database(runtime, source, destination, day)
+    trace.rows_read = loaded.rows
+    if entry is not None:
+        with trace.timing("cache"):
+            cache.put_route(source, destination, day, _encode(loaded.timetable, loaded.version))
+            cache.publish_schedule_version(loaded.version)
+    return loaded.timetable, loaded.now, loaded
 
 
-def _current_version(runtime: Runtime, *, required: bool) -> int | None:
+def _current_version(runtime: Runtime) -> int | None:
     """The schedule's version from the database; None when it is down and the cached routes must do without."""
     from flightctl.core.schedule import version
 
     try:
         current = runtime.database.read(version)
     except DatabaseUnavailableError:
-        if required:
-            raise
         runtime.warn("the database does not answer; showing routes as Redis knows them")
         return None
     runtime.cache.publish_schedule_version(current)
@@ -164,38 +188,47 @@ def _decode(settings: Settings, value: bytes | None, version: int | None) -> Tim
     return timetable if timetable.answers(*bounds) else None
 
 
-def _from_database(
-    runtime: Runtime, source: str, destination: str, day: date
-) -> tuple[Timetable, int, dict[str, int], int]:
+def _from_database(runtime: Runtime, source: str, destination: str, day: date) -> "Loaded":
     from flightctl.core import schedule
 
     minimum, maximum = (round(runtime.settings[f"search.{name}_connection"] * 1e6) for name in ("min", "max"))
-
-    def work(tx: Any) -> tuple[Timetable, int, dict[str, int], int]:
-        version = schedule.version(tx)  # before the flights: routes may be newer than they say, never older
-        now = to_microseconds(schedule.database_now(tx))
-        timetable, seats = schedule.load_timetable(
-            tx, source, destination, day, min_connection=minimum, max_connection=maximum
-        )
-        return timetable, now, seats, version
-
-    return runtime.database.read(work)
+    return runtime.database.read(
+        lambda tx: schedule.load(tx, source, destination, day, min_connection=minimum, max_connection=maximum)
+    )
 
 
-def _seats(runtime: Runtime, flight_ids: list[str]) -> dict[str, int]:
-    """Fresh counts: from Redis, and what Redis lacks from the database in one query, written back."""
-    known = runtime.cache.seat_counts(flight_ids)
+def _seats(runtime: Runtime, flight_ids: list[str], loaded: "Loaded | None", trace: SearchTrace) -> dict[str, int]:
+    """Fresh counts: from Redis, and what Redis lacks from the database in one query, written back.
+
+    That query may have been the one for the routes, just now.
+    """
+    with trace.timing("cache"):
+        known = runtime.cache.seat_counts(flight_ids) if runtime.cache.enabled else {}
     counts = {flight_id: count.seats for flight_id, count in known.items()}
     missing = [flight_id for flight_id in flight_ids if flight_id not in counts]
+    trace.counts_hit, trace.counts_missed = len(counts), len(missing)
     if missing:
-        from flightctl.core import inventory
-
-        started = time.monotonic()
-        found: dict[str, SeatCount] = runtime.database.read(lambda tx: inventory.counts(tx, missing))
-        if time.monotonic() - started < _STALE_SECONDS:
-            runtime.cache.publish_seats(found)
+        found, read_at = _missing(runtime, missing, loaded, trace)
         counts.update((flight_id, count.seats) for flight_id, count in found.items())
+        if runtime.cache.enabled and time.monotonic() - read_at < _STALE_SECONDS:
+            with trace.timing("cache"):
+                runtime.cache.publish_seats(found)
     return counts
+
+
+def _missing(
+    runtime: Runtime, flight_ids: list[str], loaded: "Loaded | None", trace: SearchTrace
+) -> tuple[dict[str, SeatCount], float]:
+    """Counts from the database, and when it was asked for them (monotonic)."""
+    if loaded is not None:
+        return {flight_id: loaded.counts[flight_id] for flight_id in flight_ids}, loaded.read_at
+    from flightctl.core import inventory
+
+    read_at = time.monotonic()
+    with trace.timing("database"):
+        found = runtime.database.read(lambda tx: inventory.counts(tx, flight_ids))
+    trace.rows_read += len(found)
+    return found, read_at
 
 
 def _itinerary(timetable: Timetable, legs: tuple[int, ...], available: list[int]) -> Itinerary:
@@ -233,8 +266,8 @@ def precompute(runtime: Runtime, *, date: str, days: int, top: int) -> Precomput
     routes = 0
     for day in (first + timedelta(days=offset) for offset in range(days)):
         for source, destination in busiest_pairs(runtime, day, top):
-            timetable, _, _, version = _from_database(runtime, source, destination, day)
-            runtime.cache.put_route(source, destination, day, _encode(timetable, version))
+            loaded = _from_database(runtime, source, destination, day)
+            runtime.cache.put_route(source, destination, day, _encode(loaded.timetable, loaded.version))
             _require_redis(runtime, routes)
             routes += 1
     return PrecomputeResult(routes, days, round((time.monotonic() - started) * 1000))

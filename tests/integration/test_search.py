@@ -13,12 +13,13 @@ import pytest
 from flightctl.core import flights
 from flightctl.core.cache import SeatCount
 from flightctl.core.errors import FlightctlError, ServiceUnavailableError, UnknownAirportError, ValidationError
-from flightctl.core.model import SearchResult
+from flightctl.core.model import SearchResult, SeedRequest
 from flightctl.core.runtime import Runtime
 from flightctl.core.search import precompute
 from flightctl.core.seeding import seed
 from tests import oracle
 from tests.builders import DAY, ZONES, World, at
+from tests.conftest import Cli
 from tests.faults import READONLY, RubbishRedis, array, bulk, error, free_port, integer, random_bytes
 
 AIRPORTS = ["DEL", "BOM", "LHR", "JFK", "HNL", "AKL"]
@@ -151,6 +152,66 @@ def test_against_the_oracle(world: World, number: int) -> None:
     assert compare(world, made, world.runtime, asked) > 50
     compare(world, made, world.another(), asked)
     assert world.warnings == []
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "mysql+redis"], indirect=True)
+def test_thousands_of_flights_and_pages_deep_in_the_list(world: World) -> None:
+    """The whole network of India, cold and then warm, seats sold in between."""
+    day = seed(world.runtime, SeedRequest(dataset="india", start="+2d", days=2)).first_day
+    world.unchecked = "flights are full without bookings"
+    world.sql("UPDATE flights SET available_seats = 1, seat_version = seat_version + 1 WHERE flight_number LIKE '%%7'")
+    columns = "flight_id, source, destination, departure_time, arrival_time, departure_date, available_seats, price"
+    read = schedule_of(world, columns)
+    assert len(read) > 4500
+    asked = [("JDH", "HYD", "price", False), ("SXR", "CJB", "duration", True), ("COK", "PAT", "departure", False)]
+    for source, destination, sort, desc in asked:
+        found = oracle.search(read, source, destination, day, now=datetime.now(UTC), seats=2, sort=sort, desc=desc)
+        assert len(found) > 300
+        wanted = expected(found)
+        last = (len(found) - 1) // 20
+        for page in (0, last // 3, last // 2, last // 2 + 1, last - 1, last, last + 1):
+            result = world.search(
+                source, destination, day.isoformat(), seats=2, sort=sort, descending=desc, page=page, size=20
+            )
+            assert result.total_elements == len(found)
+            assert shown(result) == wanted[page * 20 : page * 20 + 20], (source, destination, page)
+
+
+def schedule_of(world: World, columns: str) -> list[Flight]:
+    """All flights, read behind the program's back."""
+
+    def instant(value: Any) -> datetime:
+        return (datetime.fromisoformat(value) if isinstance(value, str) else value).replace(tzinfo=UTC)
+
+    return [
+        Flight(
+            *row[:3],
+            instant(row[3]),
+            instant(row[4]),
+            date.fromisoformat(str(row[5])),
+            row[6],
+            Decimal(row[7]) / 100 if world.backend.is_sqlite else row[7],
+            "ACTIVE",
+        )
+        for row in world.sql(f"SELECT {columns} FROM flights")
+    ]
+
+
+@WITH_REDIS
+def test_a_search_can_tell_what_came_from_where(world: World, cli: Cli) -> None:
+    world.line()
+    first, second = world.search("DEL", "MAA").trace, world.search("DEL", "MAA").trace
+    assert (first.routes, first.counts_hit, first.counts_missed, first.rows_read) == ("miss", 0, 3, 3)
+    assert (second.routes, second.counts_hit, second.counts_missed, second.rows_read) == ("hit", 3, 0, 0)
+    assert first.seconds["database"] > 0 == second.seconds["database"]
+    day = f"{DAY:%Y-%m-%d}"
+    told = cli("search", "DEL", "MAA", "--date", day, "--explain", "-o", "json", env=world.backend.env)
+    assert told.json() == cli("search", "DEL", "MAA", "--date", day, "-o", "json", env=world.backend.env).json()
+    assert "time: cache " in told.stderr
+    assert "seat counts: " in told.stderr
+    down = world.backend.env | {"FLIGHTCTL_REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"}
+    told = cli("search", "DEL", "MAA", "--date", day, "--explain", "-q", env=down)
+    assert "redis: not usable, left alone for a while; routes: not asked" in told.stderr
 
 
 def test_legs_are_told_whole(world: World) -> None:
@@ -299,8 +360,6 @@ def test_changes_are_seen_at_once(world: World) -> None:
 
 
 def test_a_seed_is_seen_at_once(world: World, tmp_path: Any) -> None:
-    from flightctl.core.model import SeedRequest
-
     world.line()
     other = world.another()
     assert world.search(runtime=other).total_elements == 1
