@@ -9,6 +9,8 @@ SHELL := /bin/bash
 
 # The interpreter the environment is made with; empty means the newest suitable one found, or the system's package.
 PYTHON ?=
+# Test processes at once, each with servers of its own. Most wait for a disk or a clock: two a core keep two cores busy.
+WORKERS ?= 4
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
@@ -22,7 +24,7 @@ demo: .venv/.runtime ## a tour on the embedded database; needs no server
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/demo.sh
 
 test: .venv/.installed servers lint ## everything a change must pass
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: .venv/.installed ## style, format and types
 	@$(BIN)/python -m ruff check
