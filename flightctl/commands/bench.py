@@ -195,3 +195,27 @@ def sweep(
     _check("--holds", holds, 1, 10_000_000)
     session = session_of(ctx)
     _show(session, bench_sweep(session.settings, holds=holds))
+
+
+@command(app, "seed")
+def seed(
+    ctx: typer.Context,
+    flights: Annotated[int, typer.Option(metavar="N", help="Flights to load, at least.")] = 200_000,
+) -> None:
+    """Examples:
+      flightctl bench seed
+      flightctl bench seed --flights 50000 -o json
+
+    Flights loaded a second, from a schedule's rows to committed flights.
+
+    The floor writes the same flights by INSERTs of many rows, which it has ready. Each has a schema
+    of its own; they take turns by the week.
+
+    Exit codes:
+      0 measured, 2 wrong option, 4 refused in production, 7 database down, 9 the audit found damage
+    """
+    from flightctl.core.bench.seed import bench_seed
+
+    _check("--flights", flights, 1, 5_000_000)
+    session = session_of(ctx)
+    _show(session, bench_seed(session.settings, flights=flights))

@@ -27,7 +27,7 @@ from flightctl.core.errors import (
     OutcomeUnknownError,
     SchemaMismatchError,
 )
-from flightctl.core.prepared import Step, send
+from flightctl.core.prepared import Step, insert_many, send
 from flightctl.core.settings import Settings, mask_url
 
 T = TypeVar("T")
@@ -78,6 +78,10 @@ class Transaction:
     def fetch(self, steps: Sequence[Step]) -> list[list[Any]]:
         """Several statements, on a server in one round trip; the rows of each."""
         return send(self._connection, steps, transaction=False)
+
+    def insert(self, statement: Executable, rows: Sequence[Mapping[str, Any]]) -> None:
+        """INSERT many rows of the same keys, on a server some thousands in one statement."""
+        insert_many(self._connection, statement, rows)
 
     def change(self, statement: Executable, parameters: Mapping[str, Any] | None = None) -> int:
         """Rows that the guarded UPDATE, INSERT or DELETE matched."""

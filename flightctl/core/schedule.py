@@ -21,6 +21,7 @@ from flightctl.core.timetable_row import MAX_FLIGHT_TIME
 
 _LONGEST: Final = MAX_FLIGHT_TIME // timedelta(microseconds=1)
 _VERSION: Final = select(schedule_state.c.version)
+_LOCKED_VERSION: Final = _VERSION.with_for_update()
 _NOW: Final = select(utc_now())
 # Text and whole numbers, in one column: datetimes, decimals and eight columns a row made the client four times as slow.
 _FLIGHT: Final = joined(
@@ -70,6 +71,11 @@ def database_now(tx: Transaction) -> datetime:
 def version(tx: Transaction) -> int:
     """The schedule's version: rises with every change, and starts at the moment, so that it never goes back."""
     return int(tx.execute(_VERSION).scalar() or 0)
+
+
+def lock_version(tx: Transaction) -> int:
+    """The version, which stays as it is until the transaction ends or raises it."""
+    return int(tx.execute(_LOCKED_VERSION).scalar() or 0)
 
 
 def raise_version(tx: Transaction) -> int:

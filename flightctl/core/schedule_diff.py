@@ -28,6 +28,7 @@ from flightctl.core.network import to_local
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import booking_flights, bookings, flights
 from flightctl.core.search import resolve_day
+from flightctl.core.seeding import MAX_OFFSET
 from flightctl.core.timetable import Schedule, ScheduledFlight, expand
 from flightctl.core.timetable_rows import minute
 
@@ -37,11 +38,8 @@ OPEN_DAYS: Final = 30
 LISTED_NEW: Final = 10_000
 """New flights told one by one; a whole network has millions."""
 _ONE_DAY: Final = timedelta(days=1)
-_MAX_OFFSET: Final = timedelta(hours=15)
-"""A local date begins and ends at most so long before or after UTC's."""
 
 Progress = Callable[[int, int], None]
-Key = tuple[str, str, str, date]
 
 _OF_DAY: Final = select(
     flights.c.flight_id,
@@ -176,7 +174,7 @@ class _Day:
 
     def compare(self, tx: Transaction, day: date) -> Diff:
         start = datetime.combine(day, datetime.min.time(), self._now.tzinfo)
-        window = {"earliest": start - _MAX_OFFSET, "latest": start + _ONE_DAY + _MAX_OFFSET, "day": day}
+        window = {"earliest": start - MAX_OFFSET, "latest": start + _ONE_DAY + MAX_OFFSET, "day": day}
         loaded = {
             (row.carrier, row.flight_number, row.source, row.departure_date): row for row in tx.execute(_OF_DAY, window)
         }

@@ -1,11 +1,12 @@
 """Filling a schedule: the shipped networks or a schedule file, repeatable without duplicates."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import islice
 from typing import Any, Final
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy.exc import IntegrityError
 
 from flightctl.core import schedule
 from flightctl.core.cache import SeatCount
@@ -30,9 +31,19 @@ from flightctl.core.timetable import EARLIEST, LATEST, Schedule, ScheduledFlight
 
 DATASETS: Final = {"demo": "demo.csv", "india": "india.csv", "world": "world.csv.gz"}
 MAX_DAYS: Final = 366
-_CHUNK: Final = 5000
+CHUNK: Final = 5000
 """Flights per transaction: a change of the schedule waits for one chunk, not for the whole seed."""
 
+MAX_OFFSET: Final = timedelta(hours=15)
+"""A local date begins and ends at most so long before or after UTC's."""
+_INSERT: Final = insert(flights)
+_OF_DAY: Final = select(flights.c.flight_id, flights.c.carrier, flights.c.flight_number, flights.c.source).where(
+    flights.c.departure_time.between(bindparam("earliest"), bindparam("latest")),
+    flights.c.departure_date == bindparam("day"),
+)
+
+Key = tuple[str, str, str, date]
+"""Carrier, number, origin and local date: what makes a flight."""
 Progress = Callable[[int, int], None]
 """Called with the flights done and the flights to do."""
 
@@ -80,8 +91,8 @@ def _source(request: SeedRequest) -> Schedule:
 
 def _estimate(source: Schedule, first: date, days: int) -> int:
     """Flights to come, by the rows' days of operation: enough for a progress bar."""
-    weekdays = [(first + timedelta(days=offset)).isoweekday() for offset in range(days)]
-    return sum(sum(day in row.days for day in weekdays) for row in source.rows)
+    dates = [sum((first.weekday() + ahead) % 7 == weekday for ahead in range(days)) for weekday in range(7)]
+    return sum(dates[day - 1] for row in source.rows for day in row.days)
 
 
 def load_flights(
@@ -96,57 +107,101 @@ def load_flights(
 
     ``total`` is for ``progress``; ``republish`` the counts of added flights that Redis holds.
     """
+    known = _Known()
     loaded = added = 0
-    while chunk := list(islice(source, _CHUNK)):
-        fresh, version = runtime.database.run(lambda tx, chunk=chunk: _add_chunk(tx, chunk))  # type: ignore[misc]
+    while chunk := list(islice(source, CHUNK)):
+        rows, version = _add_chunk(runtime, chunk, known)
         runtime.cache.publish_schedule_version(version)
         if republish:
-            _publish_known(runtime, fresh)
+            _publish_known(runtime, rows)
         loaded += len(chunk)
-        added += len(fresh)
+        added += len(rows)
         if progress is not None:
             progress(loaded, max(total, loaded))
     return loaded, added
 
 
-def _add_chunk(tx: Transaction, chunk: Sequence[ScheduledFlight]) -> tuple[dict[str, SeatCount], int]:
-    """Add those of the flights that are not there yet; their counts, and the schedule's new version."""
-    version = schedule.raise_version(tx)  # queues behind other changes: what is read below stays true
-    known_ids, known_keys = _existing(tx, chunk)
-    stamp = to_microseconds(schedule.database_now(tx))
+class _Known:
+    """Ids and keys of the flights that are there, by date. They stay true from one chunk to the next as long as the
+    schedule's version does, which every change of the schedule raises."""
+
+    def __init__(self) -> None:
+        self.version: int | None = None
+        self._days: dict[date, tuple[set[str], set[Key]]] = {}
+
+    def forget(self) -> None:
+        self._days.clear()
+
+    def of(self, tx: Transaction, day: date) -> tuple[set[str], set[Key]]:
+        """For reading only: what a transaction adds is not there before its commit."""
+        if day not in self._days:
+            self._days[day] = _existing(tx, day)
+        return self._days[day]
+
+    def committed(self, version: int, rows: Sequence[dict[str, Any]]) -> None:
+        self.version = version
+        for row in rows:
+            ids, keys = self._days[row["departure_date"]]
+            ids.add(row["flight_id"])
+            keys.add((row["carrier"], row["flight_number"], row["source"], row["departure_date"]))
+
+    def forget_before(self, day: date) -> None:
+        """Flights come by date; a whole year's keys would not fit the memory."""
+        for past in [known for known in self._days if known < day]:
+            del self._days[past]
+
+
+def _add_chunk(runtime: Runtime, chunk: Sequence[ScheduledFlight], known: _Known) -> tuple[list[dict[str, Any]], int]:
+    """Add those of the flights that are not there yet; their rows, and the schedule's new version."""
+
+    def work(tx: Transaction) -> tuple[list[dict[str, Any]], int]:
+        before = schedule.lock_version(tx)  # queues behind other changes: what is read below stays true
+        if before != known.version:
+            known.forget()
+        version = schedule.raise_version(tx)
+        rows = _new_rows(tx, chunk, known, to_microseconds(schedule.database_now(tx)))
+        if rows:
+            tx.insert(_INSERT, rows)
+        return rows, version
+
+    try:
+        rows, version = runtime.database.run(work)
+    except IntegrityError:  # somebody's own SQL, which does not raise the version
+        known.version = None
+        rows, version = runtime.database.run(work)
+    known.committed(version, rows)
+    known.forget_before(chunk[-1].departure_date)
+    return rows, version
+
+
+def _new_rows(tx: Transaction, chunk: Sequence[ScheduledFlight], known: _Known, stamp: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
+    added_ids: set[str] = set()
+    added_keys: set[Key] = set()
     for flight in chunk:
+        ids, keys = known.of(tx, flight.departure_date)
         key = (flight.carrier, flight.flight_number, flight.source, flight.departure_date)
-        if key in known_keys:
+        if key in keys or key in added_keys:
             continue
         flight_id = flight.flight_id
-        if flight_id in known_ids:  # another origin's leg of the same number is there under the short id
+        if flight_id in ids or flight_id in added_ids:  # another origin's leg of the number has the short id
             flight_id = f"{flight_id}-{flight.source}"
-        if flight_id in known_ids:
+        if flight_id in ids or flight_id in added_ids:
             continue
-        known_ids.add(flight_id)
-        known_keys.add(key)
+        added_ids.add(flight_id)
+        added_keys.add(key)
         rows.append(_row(flight, flight_id, stamp))
-    if rows:
-        tx.execute(insert(flights), rows)
-    return {row["flight_id"]: SeatCount(row["total_seats"], stamp) for row in rows}, version
+    return rows
 
 
-def _existing(tx: Transaction, chunk: Sequence[ScheduledFlight]) -> tuple[set[str], set[tuple[str, str, str, date]]]:
-    earliest = min(flight.departure_time for flight in chunk) - timedelta(days=2)
-    latest = max(flight.departure_time for flight in chunk) + timedelta(days=2)
-    columns = (
-        flights.c.flight_id,
-        flights.c.carrier,
-        flights.c.flight_number,
-        flights.c.source,
-        flights.c.departure_date,
-    )
+def _existing(tx: Transaction, day: date) -> tuple[set[str], set[Key]]:
+    start = datetime.combine(day, time(), UTC)
+    window = {"earliest": start - MAX_OFFSET, "latest": start + timedelta(days=1) + MAX_OFFSET, "day": day}
     ids: set[str] = set()
-    keys: set[tuple[str, str, str, date]] = set()
-    for row in tx.execute(select(*columns).where(flights.c.departure_time.between(earliest, latest))):
+    keys: set[Key] = set()
+    for row in tx.execute(_OF_DAY, window):
         ids.add(row.flight_id)
-        keys.add((row.carrier, row.flight_number, row.source, row.departure_date))
+        keys.add((row.carrier, row.flight_number, row.source, day))
     return ids, keys
 
 
@@ -185,7 +240,8 @@ def _reset(runtime: Runtime) -> None:
     runtime.cache.publish_seats({flight_id: SeatCount(0, now) for flight_id in runtime.cache.known_flights()})
 
 
-def _publish_known(runtime: Runtime, fresh: dict[str, SeatCount]) -> None:
+def _publish_known(runtime: Runtime, rows: Sequence[dict[str, Any]]) -> None:
     """Publish the counts of flights that Redis knew before the reset; others are filled when they are asked for."""
+    fresh = {row["flight_id"]: SeatCount(row["total_seats"], row["seat_version"]) for row in rows}
     known = runtime.cache.known_flights()
     runtime.cache.publish_seats({flight_id: fresh[flight_id] for flight_id in known if flight_id in fresh})

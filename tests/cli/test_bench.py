@@ -17,6 +17,7 @@ TINY = {
     "pay": ("--clients", "2", "--seconds", "0.4"),
     "sweep": ("--holds", "300"),
     "start": ("--passes", "1"),
+    "seed": ("--flights", "300"),
 }
 
 

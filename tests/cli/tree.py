@@ -17,7 +17,7 @@ EXPECTED = {
     "payments list", "payments show", "payments process", "payments callback", "payments refund",
     "schedule import", "schedule export", "routes precompute", "audit", "doctor", "db upgrade", "db current",
     "config show", "-", "shell", "completion",
-    "bench book", "bench search", "bench sweep", "bench pay", "bench start",
+    "bench book", "bench search", "bench sweep", "bench pay", "bench start", "bench seed",
 }  # fmt: skip
 GROUPS = {path.split()[0] for path in EXPECTED if " " in path}
 

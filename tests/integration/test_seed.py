@@ -182,3 +182,29 @@ def test_bad_requests_reset_nothing(world: World, request_: SeedRequest, reset: 
     with pytest.raises((ValidationError, UnknownAirportError)) as caught:
         unchanged(world, lambda: seed(world.runtime, replace(request_, reset=reset)))
     assert isinstance(caught.value, FlightctlError)
+
+
+def test_others_who_add_flights_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a load knows of the flights that are there holds only until somebody else changes the schedule, be it by
+    flightctl or by SQL of their own."""
+    from flightctl.core import flights, seeding
+
+    monkeypatch.setattr(seeding, "CHUNK", 2)
+    rows = [row(str(number)) for number in range(101, 107)]
+
+    def add(done: int, _total: int) -> None:
+        if done == 2:
+            flights.add(
+                world.another(), flight="AI104", source="DEL", destination="BOM",
+                departure=f"{START}T10:00", arrival=f"{START}T12:00", seats=7, price="10",
+            )  # fmt: skip
+        elif done == 4:
+            world.flight(f"AI106-{STAMP}", carrier="AI", number="106")
+
+    folder = Path.home()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "schedule.csv").write_text(HEADER + "".join(f"{one}\n" for one in rows))
+    request = SeedRequest(file=str(folder / "schedule.csv"), start=START, days=1)
+    result = seed(world.runtime, request, add)
+    assert (result.flights, result.added) == (6, 4)
+    assert len(ids(world)) == 6
