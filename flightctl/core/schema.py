@@ -31,7 +31,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
-HEAD_REVISION: Final = "0001"
+HEAD_REVISION: Final = "0002"
 """The newest migration: what this version of flightctl reads and writes."""
 
 _CENTS: Final = 100
@@ -213,7 +213,7 @@ flights = Table(
     CheckConstraint("status IN ('ACTIVE', 'CANCELLED')", name="ck_flights_status"),
     UniqueConstraint("carrier", "flight_number", "source", "departure_date", name="uq_flights_schedule"),
     Index("ix_flights_route", "source", "departure_date", "destination"),
-    Index("ix_flights_onward", "source", "departure_time"),
+    Index("ix_flights_between", "source", "destination", "departure_time"),
     Index("ix_flights_inbound", "destination", "departure_time"),
     Index("ix_flights_departure", "departure_time"),
 )
