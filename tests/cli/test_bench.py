@@ -13,7 +13,7 @@ ROW = {"what", "perSecond", "p50Ms", "p99Ms", "peakMb", "ratios"}
 TINY = {
     "book": ("--clients", "2", "--flights", "3", "--seconds", "0.4"),
     "book sold out": ("--clients", "2", "--seconds", "0.4", "--sold-out"),
-    "search": ("--network", "demo", "--clients", "2", "--seconds", "0.4", "--pairs", "4"),
+    "search": ("--network", "india", "--clients", "2", "--seconds", "0.4", "--pairs", "2"),
     "pay": ("--clients", "2", "--seconds", "0.4"),
     "sweep": ("--holds", "300"),
     "start": ("--passes", "1"),

@@ -32,6 +32,8 @@ NETWORKS: Final = ("demo", "india", "world")
 _HUBS: Final = 20
 _WARM_REPEATS: Final = 3
 """Of which the median counts: a warm search is short against what else happens on a machine."""
+_DEMO_PAIRS: Final = 42
+"""There are no more between seven cities."""
 _HOLD_SECONDS: Final = 86400
 _REFUSED: Final = "redis://127.0.0.1:1/0"
 """Nothing listens on port 1."""
@@ -53,18 +55,46 @@ class _State:
 
 def bench_search(settings: Settings, *, network: str, clients: int, seconds: float, pair_count: int) -> BenchResult:
     """Warm, cold and without Redis over the pairs, each in turn with the floor; then ``seconds`` of ``clients`` warm
-    processes. Every answer's total is compared with the self-join's. Seats are booked meanwhile."""
-    with scratch(settings) as changed:
+    processes. Every answer's total is compared with the self-join's. Seats are booked meanwhile.
+
+    A network larger than the demo has the demo's warm searches beside it: how the time grows with the flights.
+    """
+    with ExitStack() as stack:
+        changed = stack.enter_context(scratch(settings))
         day, flight_count = _fill(changed, network)
         floors.analyze(changed)
         pairs = _pairs(changed, day, pair_count)
-        with ExitStack() as stack:
-            stack.enter_context(_changing_counts(changed, day))
-            rows = _over_pairs(stack, changed, day, pairs)
+        small = None if network == "demo" else _small(stack, settings, pair_count)
+        with ExitStack() as working:
+            working.enter_context(_changing_counts(changed, day))
+            rows = _over_pairs(working, changed, day, pairs, small)
             rows.append(_throughput(changed, day, pairs, clients, seconds))
         violations = audit_scratch(changed)
     floor, own = rows[0], rows[1]
     return BenchResult(f"search {network}", clients, flight_count, seconds, floor, own, tuple(rows), violations)
+
+
+@dataclass(slots=True)
+class _Small:
+    """The demo network's warm searches, one by one."""
+
+    what: str
+    worker: Worker
+    pairs: Sequence[Pair]
+    seconds: list[float] = field(default_factory=list)
+
+    def search(self, number: int) -> None:
+        pair = self.pairs[number % len(self.pairs)]
+        self.worker.ask(pair)
+        self.seconds.append(statistics.median(self.worker.ask(pair)[1] for _ in range(_WARM_REPEATS)))
+
+
+def _small(stack: ExitStack, settings: Settings, pair_count: int) -> _Small:
+    changed = stack.enter_context(scratch(settings))
+    day, flight_count = _fill(changed, "demo")
+    worker = stack.enter_context(Worker(partial(flightctl_search, changed, day)))
+    what = f"flightctl, the same with {flight_count} flights a day"
+    return _Small(what, worker, _pairs(changed, day, min(pair_count, _DEMO_PAIRS)))
 
 
 def _fill(settings: Settings, network: str) -> tuple[date, int]:
@@ -108,7 +138,9 @@ def _pairs(settings: Settings, day: date, how_many: int) -> list[Pair]:
     return pairs
 
 
-def _over_pairs(stack: ExitStack, settings: Settings, day: date, pairs: Sequence[Pair]) -> list[Row]:
+def _over_pairs(
+    stack: ExitStack, settings: Settings, day: date, pairs: Sequence[Pair], small: _Small | None
+) -> list[Row]:
     without = changed_settings(settings, {"redis.url": "", "locking": "database"})
     down = changed_settings(settings, {"redis.url": _REFUSED, "redis.pause": 3600.0})
     floor = _State(f"{floors.driver_name(settings)}, self-join of three legs, count only")
@@ -123,15 +155,21 @@ def _over_pairs(stack: ExitStack, settings: Settings, day: date, pairs: Sequence
         floor.seconds.append(took)
         for state, worker in zip(own, workers, strict=False):
             _measure(state, worker, joining, pair, expected, took)
+        if small is not None:
+            small.search(number)
         if len(own) > len(workers):
             fresh = changed_settings(settings, {"redis.prefix": f"{settings['redis.prefix']}{number}:"})
             with Worker(partial(flightctl_search, fresh, day)) as worker:
                 _measure(own[-1], worker, joining, pair, expected, took, repeats=0)
     floor_row = row_of(floor.what, floor.seconds)
-    return [floor_row] + [
+    rows = [
         row_of(state.what, state.seconds, peak_mb=state.peak_mb).at_ratio(floor_row, statistics.median(state.ratios))
         for state in own
     ]
+    if small is not None:
+        row = row_of(small.what, small.seconds, peak_mb=small.worker.peak_mb)
+        rows.append(row.at_ratio(rows[0], rows[0].p50_ms / row.p50_ms))
+    return [floor_row, *rows]
 
 
 def _measure(
