@@ -153,6 +153,7 @@ def search(
 def pay(
     ctx: typer.Context,
     clients: Annotated[int, typer.Option(metavar="N", help="Payment processors.")] = 8,
+    flights: Annotated[int, typer.Option(metavar="N", help="Flights that were booked.")] = 200,
     seconds: Seconds = 10.0,
 ) -> None:
     """Examples:
@@ -161,8 +162,9 @@ def pay(
 
     Payments a second: claimed, charged, settled and their bookings confirmed.
 
-    The gateway answers at once. The floor writes the same rows in as many transactions; its payments
-    are dealt out beforehand, while flightctl's processors find theirs.
+    The gateway answers at once. The floor takes each payment by itself, in three transactions: the
+    gateway's, its answer, the booking. Its payments are dealt out beforehand; flightctl's processors
+    find theirs.
 
     Exit codes:
       0 measured, 2 wrong option, 4 refused in production, 7 database down, 9 the audit found damage
@@ -170,19 +172,25 @@ def pay(
     from flightctl.core.bench.pay import bench_pay
 
     _check("--clients", clients, 1, MAX_CLIENTS)
+    _check("--flights", flights, 1, 100_000)
     _check("--seconds", seconds, 0.1, MAX_SECONDS)
     session = session_of(ctx)
-    _show(session, bench_pay(session.settings, clients=clients, seconds=seconds))
+    _show(session, bench_pay(session.settings, clients=clients, flight_count=flights, seconds=seconds))
 
 
 @command(app, "sweep")
 def sweep(
     ctx: typer.Context,
     holds: Annotated[int, typer.Option(metavar="N", help="Lapsed holds to lay in.")] = 100_000,
+    flights: Annotated[int, typer.Option(metavar="N", help="Flights that they are on.")] = 2000,
+    clients: Annotated[int, typer.Option(metavar="N", help="Buyers of seats on them.")] = 4,
+    seconds: Annotated[
+        float | None, typer.Option(metavar="S", help="Seconds that each contender works at most.")
+    ] = None,
 ) -> None:
     """Examples:
       flightctl bench sweep
-      flightctl bench sweep --holds 10000 -o json
+      flightctl bench sweep --holds 10000 --flights 200 --seconds 5 -o json
 
     Lapsed holds ended a second, and what buyers of the same flights notice of it.
 
@@ -195,8 +203,13 @@ def sweep(
     from flightctl.core.bench.sweep import bench_sweep
 
     _check("--holds", holds, 1, 10_000_000)
+    _check("--flights", flights, 1, 100_000)
+    _check("--clients", clients, 1, MAX_CLIENTS)
+    if seconds is not None:
+        _check("--seconds", seconds, 0.1, MAX_SECONDS)
     session = session_of(ctx)
-    _show(session, bench_sweep(session.settings, holds=holds))
+    result = bench_sweep(session.settings, holds=holds, flight_count=flights, clients=clients, seconds=seconds)
+    _show(session, result)
 
 
 @command(app, "seed")

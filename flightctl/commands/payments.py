@@ -146,10 +146,10 @@ def refund(ctx: typer.Context, payment: PaymentId) -> None:
     Exit codes:
       0 refunded, 3 no such payment, 6 nothing is due back, 7 database or gateway down
     """
-    from flightctl.core import payments
+    from flightctl.core import refunding
 
     session = session_of(ctx)
-    result = payments.refund(session.runtime, payment)
+    result = refunding.refund(session.runtime, payment)
     session.show(result)
     if not result.changed:
         session.note(f"Nothing changed: payment {result.payment.payment_id} was {result.payment.status.value} already.")

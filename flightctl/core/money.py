@@ -1,5 +1,6 @@
 """Rows of payments and refunds: guarded moves between states, and money that must go back."""
 
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -36,6 +37,23 @@ _MOVE: Final = (
         updated_at=utc_now(),
         claimed_until=case((bindparam("keep_lease", type_=Boolean), payments.c.claimed_until), else_=None),
     )
+)
+_SUCCEED: Final = (
+    update(payments)
+    .where(
+        payments.c.payment_id.in_(bindparam("ids", expanding=True)),
+        payments.c.status == PaymentStatus.PROCESSING.value,
+    )
+    .values(status=PaymentStatus.SUCCESS.value, claimed_until=None, updated_at=utc_now())
+)
+_STORE_ANSWER: Final = (
+    update(payments)
+    .where(
+        payments.c.payment_id.in_(bindparam("ids", expanding=True)),
+        payments.c.status == PaymentStatus.PROCESSING.value,
+        payments.c.outcome.is_(None),
+    )
+    .values(outcome=bindparam("answer"))
 )
 _REFUNDED: Final = select(func.coalesce(func.sum(refunds.c.amount), 0)).where(refunds.c.payment_id == bindparam("id"))
 _REFUND_OF: Final = (
@@ -179,14 +197,13 @@ def set_outcome(tx: Transaction, row: Any, outcome: CallbackStatus) -> None:
     )
 
 
-def store_answer(tx: Transaction, payment_id: str, outcome: CallbackStatus) -> None:
-    """Store the gateway's answer of a payment that is still PROCESSING, before the booking learns of it."""
-    tx.change(
-        update(payments)
-        .where(
-            payments.c.payment_id == payment_id,
-            payments.c.status == PaymentStatus.PROCESSING.value,
-            payments.c.outcome.is_(None),
-        )
-        .values(outcome=outcome.value)
-    )
+def store_answers(tx: Transaction, payment_ids: Sequence[str], outcome: CallbackStatus) -> None:
+    """Store what the gateway said of payments that are still PROCESSING, before their bookings learn of it."""
+    if payment_ids:
+        tx.change(_STORE_ANSWER, {"ids": sorted(payment_ids), "answer": outcome.value})
+
+
+def succeed(tx: Transaction, payment_ids: Sequence[str]) -> None:
+    """Make PROCESSING payments SUCCESS. Raises Conflict when one is not PROCESSING any more."""
+    if tx.change(_SUCCEED, {"ids": list(payment_ids)}) != len(payment_ids):
+        raise Conflict

@@ -1,6 +1,6 @@
 """Rows of a booking: read, locked, moved from one state to the next, and the story of it in ``booking_events``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -34,6 +34,15 @@ _LATEST_PAYMENT: Final = (
 _MOVE: Final = (
     update(bookings)
     .where(bookings.c.booking_id == bindparam("id"), bookings.c.status == bindparam("old"))
+    .values(
+        status=bindparam("new"),
+        updated_at=utc_now(),
+        failure_reason=func.coalesce(bindparam("failure"), bookings.c.failure_reason),
+    )
+)
+_MOVE_MANY: Final = (
+    update(bookings)
+    .where(bookings.c.booking_id.in_(bindparam("booking_ids", expanding=True)), bookings.c.status == bindparam("old"))
     .values(
         status=bindparam("new"),
         updated_at=utc_now(),
@@ -163,6 +172,28 @@ def move(
     add_event(tx, booking.id, old, new, actor=actor, reason=reason)
 
 
+def move_many(
+    tx: Transaction,
+    reasons: Mapping[str, str],
+    old: BookingStatus,
+    new: BookingStatus,
+    *,
+    actor: str,
+    failure: str | None = None,
+) -> None:
+    """As ``move``, for locked bookings in the same state; ``reasons`` by booking. What they had REQUESTED is the
+    caller's to cancel. Raises Conflict when one of them is in another state."""
+    if new not in BOOKING_TRANSITIONS[old]:
+        raise AssertionError(f"{old} -> {new} is no transition of a booking")
+    ids = sorted(reasons)
+    parameters = {"booking_ids": ids, "old": old.value, "new": new.value, "failure": clip(failure)}
+    if tx.change(_MOVE_MANY, parameters) != len(ids):
+        raise Conflict
+    rows = [event(one, old, new, actor=actor, reason=reasons[one], operation_id=tx.operation.id) for one in ids]
+    # One INSERT: the driver would send one for each row, since it does not see through the clock in VALUES.
+    tx.fetch([Step(ADD_EVENT, rows)])
+
+
 def cancel_requested(tx: Transaction, booking_ids: Sequence[str]) -> None:
     """Cancel the payments that nobody has claimed."""
     tx.change(_CANCEL_REQUESTED, {"booking_ids": list(booking_ids)})
@@ -172,22 +203,7 @@ def add_event(
     tx: Transaction, booking_id: str, old: BookingStatus | None, new: BookingStatus, *, actor: str, reason: str
 ) -> None:
     """Append to the booking's story. ``old == new`` tells of money that moved while the booking stood still."""
-    add_events(tx, [(booking_id, old, new)], actor=actor, reason=reason)
-
-
-def add_events(
-    tx: Transaction,
-    changes: Sequence[tuple[str, BookingStatus | None, BookingStatus]],
-    *,
-    actor: str,
-    reason: str,
-) -> None:
-    rows = [
-        event(booking_id, old, new, actor=actor, reason=reason, operation_id=tx.operation.id)
-        for booking_id, old, new in changes
-    ]
-    if rows:  # one INSERT: the driver would send one for each row, since it does not see through the clock in VALUES
-        tx.fetch([Step(ADD_EVENT, rows)])
+    tx.fetch([Step(ADD_EVENT, event(booking_id, old, new, actor=actor, reason=reason, operation_id=tx.operation.id))])
 
 
 def event(

@@ -6,7 +6,7 @@ SQLite; ids and codes compare byte by byte (binary collation without padding on 
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -29,6 +29,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.visitors import InternalTraversal
 from sqlalchemy.types import TypeDecorator
 
 HEAD_REVISION: Final = "0002"
@@ -76,15 +77,13 @@ class Money(TypeDecorator[Decimal]):
 class utc_now(ColumnElement[datetime]):  # noqa: N801 - it reads as the SQL function that it is
     """The database's clock plus ``seconds``: the one clock that decides expiry."""
 
+    # What tells one from another, for SQLAlchemy's cache: without it no statement with a clock is compiled only once.
+    _traverse_internals: ClassVar[Any] = [("seconds", InternalTraversal.dp_plain_obj)]
     inherit_cache = True
     type = UtcDateTime()
 
     def __init__(self, seconds: float = 0) -> None:
         self.seconds = float(seconds)
-
-    @property
-    def _static_cache_key(self) -> Any:
-        return (utc_now, self.seconds)
 
 
 @compiles(utc_now, "mysql", "mariadb")
@@ -105,6 +104,7 @@ def _utc_now_sqlite(element: utc_now, _compiler: Any, **_: Any) -> str:
 class rows_changed(ColumnElement[int]):  # noqa: N801 - it reads as the SQL function that it is
     """Rows that the connection's statement before this one changed."""
 
+    _traverse_internals: ClassVar[Any] = []
     inherit_cache = True
     type = Integer()
 

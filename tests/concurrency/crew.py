@@ -217,7 +217,7 @@ def process(runtime: Runtime, outcome: str | None = None, everything: bool = Tru
 
 
 def refund(runtime: Runtime, payment: str) -> Any:
-    from flightctl.core.payments import refund as act
+    from flightctl.core.refunding import refund as act
 
     result = act(runtime, payment)
     return {"status": result.payment.status.value, "changed": result.changed}

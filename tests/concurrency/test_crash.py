@@ -37,6 +37,15 @@ def _booked(identifier: str = ZM, **arguments: Any) -> Callable[[World], dict[st
     return prepare
 
 
+def _three(**arguments: Any) -> Callable[[World], dict[str, Any]]:
+    def prepare(world: World) -> dict[str, Any]:
+        for identifier in Z, ZM, ZMA:
+            acts.book(world.own, identifier, 1)
+        return arguments
+
+    return prepare
+
+
 def _expired(*, sold: bool = False, **arguments: Any) -> Callable[[World], dict[str, Any]]:
     def prepare(world: World) -> dict[str, Any]:
         booking = acts.book(world.own, ZM, 2)["booking"]
@@ -93,8 +102,8 @@ FLOWS = {
     "book 1 leg": Flow("book", _nothing(identifier=Z, seats=2, key="order-4711"), least=5),
     "book 2 legs": Flow("book", _nothing(identifier=ZM, seats=2, key="order-4711"), least=5),
     "book 3 legs": Flow("book", _nothing(identifier=ZMA, seats=2, key="order-4711"), least=5),
-    "claim, charge, settle, confirm": Flow("process", _booked(outcome="success", everything=False), ENDED, least=25),
-    "claim, decline, settle, fail": Flow("process", _booked(outcome="failure", everything=False), ENDED, least=25),
+    "claim, charge, settle, confirm": Flow("process", _three(outcome="success", everything=False), ENDED, least=20),
+    "claim, decline, settle, fail": Flow("process", _three(outcome="failure", everything=False), ENDED, least=25),
     "claim, no answer": Flow("process", _booked(outcome="timeout", everything=False), ENDED),
     "callback SUCCESS": Flow("callback", _booked(), ENDED),
     "callback FAILURE": Flow("callback", _booked(status="FAILURE"), ENDED),

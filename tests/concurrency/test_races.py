@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import bindparam, func, update
 
-from flightctl.core import booking, database, inventory, payments, records, sweeper
+from flightctl.core import booking, claims, database, inventory, payments, records, sweeper
 from flightctl.core.gateway import MockGateway
 from flightctl.core.model import BookingStatus, ForcedOutcome, HoldOutcome
 from flightctl.core.schema import bookings, utc_now
@@ -282,7 +282,7 @@ def test_a_failure_reported_while_a_dead_processor_had_charged(world: World) -> 
     world.fill(seats=9)
     held = _book(world)
     one = world.runtime()
-    [claim] = payments._claim_payments(one, 1, None)
+    [claim] = claims.claim_payments(one, 1)
     MockGateway(one.database, one.settings).charge(claim.payment_id, claim.amount, ForcedOutcome.SUCCESS)
     assert acts.callback(world.own, held, "FAILURE")["status"] == "FAILED"
     recover(world, world.own)
@@ -296,7 +296,7 @@ def test_a_processor_that_charges_after_it_was_taken_for_dead_and_then_dies(worl
     world.fill(seats=9)
     held = _book(world)
     one = world.runtime()
-    [claim] = payments._claim_payments(one, 1, None)
+    [claim] = claims.claim_payments(one, 1)
     recover(world, world.own)
     assert world.status(held) == "EXPIRED"
     MockGateway(one.database, one.settings).charge(claim.payment_id, claim.amount, ForcedOutcome.SUCCESS)
@@ -310,7 +310,7 @@ def test_a_stalled_processor_that_lives_finds_its_charge_closed(world: World) ->
     world.fill(seats=9)
     held = _book(world)
     one = world.runtime()
-    with before_first(MockGateway, "charge", lambda: recover(world, world.own)):
+    with before_first(MockGateway, "charge_all", lambda: recover(world, world.own)):
         payments.process(one, outcome=ForcedOutcome.SUCCESS)
     assert world.status(held) == "EXPIRED"
     assert world.payment(held) == "FAILED"
@@ -456,25 +456,42 @@ def test_control_without_lock_and_status_guard_both_win(world: World, monkeypatc
     assert world.problems(), "paid and cancelled, and nobody owes the money back"
 
 
+def _lease_whatever_it_is(seconds: float) -> Any:
+    return claims._leased(seconds).where(payments_table.c.payment_id.in_(bindparam("ids", expanding=True)))
+
+
 @on("mysql")
 def test_the_claim_looks_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guard: the UPDATE of payments._claim_payments names the state it read. Claimed by another in between."""
+    """Guard: claims._LOOK_AGAIN tests under the lock what made the payment due. Claimed by another in between."""
+    monkeypatch.setattr(claims, "_lease_new", _lease_whatever_it_is)
+    monkeypatch.setattr(
+        claims,
+        "_lease_abandoned",
+        lambda seconds: claims._leased(seconds).where(payments_table.c.payment_id == bindparam("id")),
+    )
     assert _claims_of_two(world) == 1
-    monkeypatch.setattr(payments, "_NEW", payments_table.c.payment_id.is_not(None))
-    assert _claims_of_two(world) == 2, "control: without the state in the UPDATE both claim it"
+    monkeypatch.setattr(claims, "_LOOK_AGAIN", payments_table.select().with_for_update())
+    assert _claims_of_two(world) == 2, "control: without the second look both claim it"
 
 
-def _claims_of_two(world: World) -> int:
+@on("mysql")
+def test_without_the_lock_the_claim_names_the_state(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guard: the status in claims._lease_new, for clusters, where locks are local. Claimed between look and UPDATE."""
+    unlocked = claims._LOOK_AGAIN._clone()
+    unlocked._for_update_arg = None
+    monkeypatch.setattr(claims, "_LOOK_AGAIN", unlocked)
+    assert _claims_of_two(world, "_lease_new") == 1
+    monkeypatch.setattr(claims, "_lease_new", _lease_whatever_it_is)
+    assert _claims_of_two(world, "_lease_new") == 2, "control: without the state in the UPDATE both claim it"
+
+
+def _claims_of_two(world: World, before: str = "_lease") -> int:
     world.fill(seats=9)
     _book(world)
     one, two = world.runtime(), world.runtime()
     claimed = []
-
-    def other() -> None:
-        claimed.extend(payments._claim_payments(two, 10, None))
-
-    with before_first(payments, "update", other):  # after the look, before the UPDATE
-        claimed.extend(payments._claim_payments(one, 10, None))
+    with before_first(claims, before, lambda: claimed.extend(claims.claim_payments(two, 10))):
+        claimed.extend(claims.claim_payments(one, 10))
     return len(claimed)
 
 

@@ -229,7 +229,7 @@ def test_failure_after_a_flight_was_cancelled_is_only_a_failure(world: World) ->
 @pytest.mark.parametrize("status", ["REFUND_DUE", "REFUNDED"])
 @pytest.mark.parametrize("report", ["SUCCESS", "FAILURE"])
 def test_money_on_its_way_back_ignores_callbacks(world: World, status: str, report: str) -> None:
-    from flightctl.core.payments import refund
+    from flightctl.core.refunding import refund
 
     world.line()
     booking = world.confirmed()

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from flightctl.core import lists, payments, records
+from flightctl.core.claims import claim_payments
 from flightctl.core.errors import BookingNotFoundError, FlightctlError, InvalidStateError, PaymentNotFoundError
 from flightctl.core.gateway import MockGateway
 from flightctl.core.model import ForcedOutcome, ProcessResult
-from flightctl.core.payments import process, refund, run_once
+from flightctl.core.payments import process, run_once
+from flightctl.core.refunding import refund
 from flightctl.core.settlement import confirm
 from tests.builders import LONG_AGO, TWO_LEGS, World, unchanged
 
@@ -226,10 +228,10 @@ def crash_after(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, *, befor
 
 
 STEPS = [
-    ("claimed", MockGateway, "charge", True),
-    ("charged", MockGateway, "charge", False),
-    ("stored", payments, "deliver", True),
-    ("delivered", payments, "deliver", False),
+    ("claimed", MockGateway, "charge_all", True),
+    ("charged", MockGateway, "charge_all", False),
+    ("stored", payments, "confirm_paid", True),
+    ("delivered", payments, "_settle_all", False),
 ]
 
 
@@ -266,7 +268,7 @@ def test_an_ended_booking_is_never_asked_for(world: World, monkeypatch: pytest.M
     world.line()
     booking = world.booked()
     payment = world.payment(booking)
-    crash_after(monkeypatch, MockGateway, "charge", before=True)
+    crash_after(monkeypatch, MockGateway, "charge_all", before=True)
     with pytest.raises(Crash):
         process(world.runtime)
     if end == "released":
@@ -288,7 +290,7 @@ def test_money_of_a_dead_processor_is_found_although_the_booking_has_ended(
     world.line()
     booking = world.booked()
     payment = world.payment(booking)
-    crash_after(monkeypatch, MockGateway, "charge")
+    crash_after(monkeypatch, MockGateway, "charge_all")
     with pytest.raises(Crash):
         process(world.runtime, outcome=ForcedOutcome.SUCCESS)
     if end == "released":
@@ -352,7 +354,11 @@ def test_what_fails_for_one_payment_is_told_and_stops_no_other(world: World, mon
             raise FlightctlError("the gateway is ill")
         return charge(self, payment_id, *args)
 
+    def failing_together(self: MockGateway, amounts: Any, *args: Any) -> Any:
+        return {payment_id: failing(self, payment_id, amount, *args) for payment_id, amount in amounts.items()}
+
     monkeypatch.setattr(MockGateway, "charge", failing)
+    monkeypatch.setattr(MockGateway, "charge_all", failing_together)
     result = process(world.runtime, everything=True)
     assert result.errors == (f"{bad}: the gateway is ill",)
     assert (result.claimed, result.succeeded) == (2, 2)
@@ -361,14 +367,16 @@ def test_what_fails_for_one_payment_is_told_and_stops_no_other(world: World, mon
     assert counts(process(world.runtime)) == {"claimed": 1, "succeeded": 1}
 
 
-def test_stopping_leaves_the_rest_to_others(world: World) -> None:
+def test_stopping_ends_what_is_claimed_and_claims_no_more(world: World) -> None:
+    """Told to stop right after the claim: nobody else could settle these before their lease has run out."""
     world.line()
     for _ in range(3):
         world.booked()
-    asked = iter([False, True])
-    assert run_once(world.runtime, limit=10, stopping=lambda: next(asked, True)).claimed == 1
-    lease_ran_out(world)
-    assert counts(process(world.runtime)) == {"claimed": 2, "succeeded": 2}
+    world.release(world.confirmed("F2"))
+    told = iter([False])
+    assert counts(run_once(world.runtime, limit=2, stopping=lambda: next(told, True))) == {"claimed": 2, "succeeded": 2}
+    assert counts(run_once(world.runtime, limit=2, stopping=lambda: True)) == {}
+    assert counts(process(world.runtime)) == {"claimed": 1, "succeeded": 1, "refunded": 1}
 
 
 # --- two processors --------------------------------------------------------------------------------------------------
@@ -396,7 +404,7 @@ def test_two_claims_at_once_are_disjoint(world: World) -> None:
         world.booked()
     runtimes = [world.another() for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        claims = list(pool.map(lambda runtime: payments._claim_payments(runtime, 4, None), runtimes))
+        claims = list(pool.map(lambda runtime: claim_payments(runtime, 4), runtimes))
     ids = [claim.payment_id for batch in claims for claim in batch]
     assert len(ids) == len(set(ids))
     assert world.one("SELECT COUNT(*) FROM payments WHERE status = 'PROCESSING'") == len(ids)
@@ -540,7 +548,7 @@ def test_money_of_a_dead_processor_that_was_reported_as_failed_is_late_money(wor
     world.line()
     booking = world.booked("F1")
     payment = world.runtime.database.read(lambda tx: records.load_booking(tx, booking).payment_id)
-    claims = payments._claim_payments(world.runtime, 10, None)
+    claims = claim_payments(world.runtime, 10)
     assert [claim.payment_id for claim in claims] == [payment]
     MockGateway(world.runtime.database, world.runtime.settings).charge(payment, claims[0].amount, None)
     assert world.callback(booking, "FAILURE").payment_status == "FAILED"
@@ -553,7 +561,7 @@ def test_money_of_a_dead_processor_that_was_reported_as_failed_is_late_money(wor
 def test_a_reported_failure_that_no_gateway_contradicts_stays_one(world: World) -> None:
     world.line()
     booking = world.booked("F1")
-    payments._claim_payments(world.runtime, 10, None)
+    claim_payments(world.runtime, 10)
     assert world.callback(booking, "FAILURE").payment_status == "FAILED"
     world.sql("UPDATE payments SET claimed_until = '2020-01-01 00:00:00.000000'")
     assert payments.process(world.runtime, everything=True).refunded == 0

@@ -1,25 +1,24 @@
 """``bench pay``: payments a second from claim to confirmed booking, by a gateway that answers at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from flightctl.core.bench import floors
 from flightctl.core.bench.audited import audit_scratch
 from flightctl.core.bench.book import add_flights
 from flightctl.core.bench.filling import Held, fill_holds
 from flightctl.core.bench.load import Contender, Operation, compete
-from flightctl.core.bench.result import BenchResult
+from flightctl.core.bench.result import BenchResult, best
 from flightctl.core.bench.scratch import changed_settings, scratch
 from flightctl.core.payments import run_once
 from flightctl.core.runtime import Runtime
 from flightctl.core.settings import Settings
 
-FLIGHTS: Final = 200
 BATCH: Final = 50
 """Payments claimed at once, by the floor too: the default of payments.batch_size."""
-_SUPPLY: Final = 1500
+_SUPPLY: Final = 4000
 """Payments per second of work that are laid in for each contender: more than either gets done."""
 _HOLD_SECONDS: Final = 86400.0
 
@@ -31,7 +30,10 @@ _CHARGE: Final = (
     "INSERT INTO mock_gateway_ledger (request_id, kind, amount, outcome, created_at)"
     " VALUES (%(payment)s, 'CHARGE', %(price)s, 'SUCCESS', {now})"
 )
-_ANSWER: Final = "UPDATE payments SET outcome = 'SUCCESS', updated_at = {now} WHERE payment_id = %(payment)s"
+_ANSWER: Final = (
+    "UPDATE payments SET outcome = 'SUCCESS' WHERE payment_id = %(payment)s AND status = 'PROCESSING'"
+    " AND outcome IS NULL"
+)
 _SETTLE: Final = (
     "SELECT status FROM bookings WHERE booking_id = %(booking)s{for_update}",
     "UPDATE seat_reservations SET deleted_at = {now}, outcome = 'CONFIRMED'"
@@ -40,29 +42,38 @@ _SETTLE: Final = (
     " WHERE payment_id = %(payment)s AND status = 'PROCESSING'",
     "UPDATE bookings SET status = 'CONFIRMED', updated_at = {now}"
     " WHERE booking_id = %(booking)s AND status = 'PENDING'",
-    "INSERT INTO booking_events (booking_id, at, actor, from_status, to_status, reason)"
-    " VALUES (%(booking)s, {now}, 'floor', 'PENDING', 'CONFIRMED', %(reason)s)",
+    "INSERT INTO booking_events (booking_id, at, actor, from_status, to_status, reason, operation_id)"
+    " VALUES (%(booking)s, {now}, 'floor', 'PENDING', 'CONFIRMED', %(reason)s, %(operation)s)",
 )
 
 
-def bench_pay(settings: Settings, *, clients: int, seconds: float) -> BenchResult:
-    """The floor's clients have payments of their own; flightctl's find theirs, as its daemons do."""
+def bench_pay(settings: Settings, *, clients: int, flight_count: int, seconds: float) -> BenchResult:
+    """The floors' clients have payments of their own, dealt out beforehand; flightctl's find theirs, as its daemons do.
+
+    The better floor counts: each payment by itself, one statement at a time or each transaction in one round trip.
+    """
     with scratch(settings) as changed:
         quick = changed_settings(
             changed, {"gateway.delay": 0.0, "gateway.success": 1.0, "gateway.failure": 0.0, "gateway.timeout": 0.0}
         )
-        flight_ids = add_flights(quick, FLIGHTS)
+        flight_ids = add_flights(quick, flight_count)
+        driver = floors.driver_name(quick)
+        ways = {f"{driver}, one statement at a time": False}
+        if driver == floors.PYMYSQL:
+            ways[f"{driver}, one round trip a transaction"] = True
         supply = max(clients * BATCH * 4, round(seconds * _SUPPLY))
-        held = fill_holds(quick, flight_ids, 2 * supply, seconds=_HOLD_SECONDS)
-        what = f"{floors.driver_name(quick)}, payments dealt out beforehand"
+        held = fill_holds(quick, flight_ids, (1 + len(ways)) * supply, seconds=_HOLD_SECONDS)
         contenders = [
-            Contender(what, partial(bare_payments, quick, held[supply:], clients)),
-            Contender("flightctl", partial(flightctl_payments, quick)),
+            Contender(what, partial(bare_payments, quick, held[number * supply :][:supply], clients, at_once))
+            for number, (what, at_once) in enumerate(ways.items(), 1)
         ]
-        floor, own = compete(contenders, clients=clients, seconds=seconds)
-        own = own.held_against(floor)
+        *bare, own = compete(
+            [*contenders, Contender("flightctl", partial(flightctl_payments, quick))], clients=clients, seconds=seconds
+        )
+        floor = best(bare)
+        own = own.held_against(floor, *(row for row in bare if row is not floor))
         violations = audit_scratch(quick)
-    return BenchResult("pay", clients, FLIGHTS, seconds, floor, own, (floor, own), violations)
+    return BenchResult("pay", clients, flight_count, seconds, floor, own, (*bare, own), violations)
 
 
 def flightctl_payments(settings: Settings, _number: int) -> Operation:
@@ -70,17 +81,33 @@ def flightctl_payments(settings: Settings, _number: int) -> Operation:
     return lambda: run_once(runtime, limit=BATCH).claimed
 
 
-def bare_payments(settings: Settings, held: Sequence[Held], clients: int, number: int) -> Operation:
-    """A claim of BATCH payments in one transaction; then three for each: the gateway's, its answer, the booking."""
+def bare_payments(settings: Settings, held: Sequence[Held], clients: int, at_once: bool, number: int) -> Operation:
+    """A claim of BATCH payments in one transaction; then three for each: the gateway's, its answer, the booking.
+
+    With ``at_once`` each of them is one round trip. Those three are what the promise needs of a payment by itself: the
+    gateway's ledger is not ours to commit with, and its answer is kept before the booking learns of it.
+    """
     bare = floors.Bare(settings)
     for_update = "" if bare.embedded else " FOR UPDATE"
     claim, charge, answer = (bare.text(statement) for statement in (_CLAIM, _CHARGE, _ANSWER))
     settle = [bare.text(statement, for_update=for_update) for statement in _SETTLE]
     own = iter(held[number::clients])
 
+    def transaction(statements: Sequence[str], values: Mapping[str, Any]) -> None:
+        if at_once:
+            bare.all_at_once(";".join((*statements, "COMMIT")), values)
+        else:
+            bare.transaction((statement, values) for statement in statements)
+
     def operation() -> int:
         batch = [
-            {"booking": booking, "payment": payment, "price": bare.price, "reason": f"payment succeeded ({payment})"}
+            {
+                "booking": booking,
+                "payment": payment,
+                "price": bare.price,
+                "reason": f"payment succeeded ({payment})",
+                "operation": f"{number:016}",
+            }
             for booking, _, payment in islice(own, BATCH)
         ]
         bare.begin()
@@ -88,7 +115,7 @@ def bare_payments(settings: Settings, held: Sequence[Held], clients: int, number
         bare.commit()
         for values in claimed:
             for statements in ([charge], [answer], settle):
-                bare.transaction((statement, values) for statement in statements)
+                transaction(statements, values)
         return len(claimed)
 
     return operation
