@@ -6,7 +6,7 @@ import typer
 
 from flightctl.cli import choice, command, group_app, session_of
 from flightctl.core.model import CallbackRequest, CallbackStatus, ForcedOutcome
-from flightctl.views.payments import PAYMENT
+from flightctl.views.payments import LATE, PAYMENT
 
 PaymentId = Annotated[str, typer.Argument(metavar="PAYMENT", help="Its id, e.g. pay-x4m2….")]
 
@@ -96,14 +96,36 @@ def process(
     session.show(result)
 
 
+CallbackBooking = Annotated[str, typer.Argument(metavar="BOOKING", help="Its id, e.g. K7QX2M.")]
+CallbackSaid = Annotated[str, typer.Option(metavar="S", help="SUCCESS or FAILURE.")]
+Amount = Annotated[str | None, typer.Option(metavar="A", help="Of a payment unknown so far.")]
+Message = Annotated[str | None, typer.Option(metavar="M", help="What the gateway said.")]
+
+
+def _request(
+    booking: str, status: str, payment: str | None, amount: str | None, message: str | None
+) -> CallbackRequest:
+    from flightctl.core.money import parse_amount
+
+    return CallbackRequest(
+        booking,
+        choice(CallbackStatus, status, "--status"),
+        payment_id=payment,
+        amount=None if amount is None else parse_amount(amount, "--amount"),
+        message=message,
+    )
+
+
 @command(app, "callback")
 def callback(
     ctx: typer.Context,
-    booking: Annotated[str, typer.Argument(metavar="BOOKING", help="Its id, e.g. K7QX2M.")],
-    status: Annotated[str, typer.Option(metavar="S", help="SUCCESS or FAILURE.")],
+    booking: CallbackBooking,
+    status: CallbackSaid,
     payment: Annotated[str | None, typer.Option(metavar="P", help="Its latest payment otherwise.")] = None,
-    amount: Annotated[str | None, typer.Option(metavar="A", help="Of a payment unknown so far.")] = None,
-    message: Annotated[str | None, typer.Option(metavar="M", help="What the gateway said.")] = None,
+    amount: Amount = None,
+    message: Message = None,
+    timestamp: Annotated[str | None, typer.Option(metavar="T", help="Unix seconds when it was signed.")] = None,
+    signature: Annotated[str | None, typer.Option(metavar="HEX", help="HMAC-SHA256 of it.")] = None,
 ) -> None:
     """Examples:
       flightctl payments callback K7QX2M --status SUCCESS
@@ -113,23 +135,107 @@ def callback(
     Record what a gateway says of a booking's payment.
 
     SUCCESS confirms the booking, or makes the money due back where that is too late; FAILURE ends
-    a PENDING booking and frees its seats. A callback that was heard before changes nothing.
+    a PENDING booking and frees its seats. A callback that was heard before changes nothing. With
+    gateway.secret set it needs --payment, --timestamp and --signature, or nothing is recorded.
 
     Exit codes:
-      0 recorded, 2 wrong option or another booking's payment, 3 no such booking, 7 database down
+      0 recorded, 2 wrong option or signature, or another booking's payment, 3 no such booking,
+      7 database down
     """
-    from flightctl.core import settlement
-    from flightctl.core.money import parse_amount
+    from flightctl.core import callbacks
 
     session = session_of(ctx)
-    request = CallbackRequest(
+    request = _request(booking, status, payment, amount, message)
+    session.show(callbacks.receive(session.runtime, request, timestamp=timestamp, signature=signature))
+
+
+@command(app, "sign")
+def sign(
+    ctx: typer.Context,
+    booking: CallbackBooking,
+    status: CallbackSaid,
+    payment: Annotated[str | None, typer.Option(metavar="P", help="Its latest payment otherwise.")] = None,
+    amount: Amount = None,
+    message: Message = None,
+    timestamp: Annotated[str | None, typer.Option(metavar="T", help="Unix seconds; now otherwise.")] = None,
+) -> None:
+    """Examples:
+      flightctl payments sign K7QX2M --status SUCCESS
+      flightctl payments sign K7QX2M --status SUCCESS --payment gw-991 --amount 5400 -o json
+
+    Sign a callback as the gateway would, to try one. Refused in production.
+
+    Exit codes:
+      0 signed, 2 wrong option, or no gateway.secret, 3 no such booking, 4 refused in production,
+      7 database down
+    """
+    from flightctl.core import callbacks
+
+    session = session_of(ctx)
+    session.show(callbacks.sign(session.runtime, _request(booking, status, payment, amount, message), timestamp))
+
+
+@command(app, "trigger")
+def trigger(
+    ctx: typer.Context,
+    booking: CallbackBooking,
+    outcome: Annotated[str, typer.Option(metavar="O", help="What is reported: success, failure; timeout: nothing.")],
+    delay: Annotated[str, typer.Option(metavar="6m", help="How late, as if that time had gone by.")] = "0s",
+    duplicate: Annotated[int, typer.Option(metavar="N", help="How often it is reported.")] = 1,
+    reorder: Annotated[bool, typer.Option("--reorder", help="The opposite, overtaken, comes after it.")] = False,
+) -> None:
+    """Examples:
+      flightctl payments trigger K7QX2M --outcome success --delay 6m
+      flightctl payments trigger K7QX2M --outcome success --duplicate 2
+      flightctl payments trigger K7QX2M --outcome failure --reorder -o json
+      flightctl payments trigger K7QX2M --outcome timeout --delay 6m
+
+    Rehearse late, double, contradictory and lost callbacks. Refused in production.
+
+    The mock gateway takes the booking's latest payment and keeps silent; time goes by, not by waiting
+    but by making the holds end so much earlier, and what lapses is swept; then the callbacks come.
+
+    Exit codes:
+      0 played through, however it ended, 2 wrong option, 3 no such booking, 4 refused in production,
+      7 database down
+    """
+    from flightctl.core import rehearsal
+    from flightctl.core.durations import parse_duration
+
+    session = session_of(ctx)
+    result = rehearsal.trigger(
+        session.runtime,
         booking,
-        choice(CallbackStatus, status, "--status"),
-        payment_id=payment,
-        amount=None if amount is None else parse_amount(amount, "--amount"),
-        message=message,
+        choice(ForcedOutcome, outcome, "--outcome"),
+        delay_seconds=parse_duration(delay, "--delay"),
+        duplicates=duplicate,
+        reorder=reorder,
     )
-    session.show(settlement.callback(session.runtime, request))
+    session.show(result)
+
+
+@command(app, "late")
+def late(
+    ctx: typer.Context,
+    page: Annotated[int, typer.Option(metavar="N", help="Page to show; the first is 0.")] = 0,
+    size: Annotated[int, typer.Option(metavar="N", help="Payments a page.")] = 50,
+) -> None:
+    """Examples:
+      flightctl payments late
+      flightctl payments late -o json
+
+    List money that came and has no seat, newest first, and what became of it.
+
+    Too late, twice, of another amount, or for a flight that does not go: it is due back or paid back.
+    Money of a booking that was confirmed by it and given up afterwards is not late.
+
+    Exit codes:
+      0 also when there is none, 2 wrong option, 7 database down
+    """
+    from flightctl.core import lists
+
+    session = session_of(ctx)
+    session.show_page(LATE, lists.list_late_payments(session.runtime, page=page, size=size))
 
 
 @command(app, "refund")

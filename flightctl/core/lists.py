@@ -5,7 +5,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, and_, func, literal, or_, select
 
 from flightctl.core import inventory, money, records, schedule
 from flightctl.core.database import Transaction
@@ -15,14 +15,17 @@ from flightctl.core.model import (
     Booking,
     BookingEvent,
     BookingStatus,
+    CallbackStatus,
     FlightStatus,
+    LatePayment,
     Page,
     Payment,
     PaymentStatus,
+    RefundStatus,
 )
 from flightctl.core.network import airport
 from flightctl.core.runtime import Runtime
-from flightctl.core.schema import booking_events, booking_flights, bookings, flights, payments
+from flightctl.core.schema import booking_events, booking_flights, bookings, flights, payments, refunds
 from flightctl.core.search import MAX_PAGE, resolve_day
 
 MAX_SIZE: Final = 1000
@@ -110,6 +113,50 @@ def list_payments(runtime: Runtime, *, status: str | None, page: int, size: int)
         query = query.where(payments.c.status == state.value)
     order = (payments.c.created_at.desc(), payments.c.payment_id.desc())
     return page_of(runtime, query, order, page, size, money.to_payment)
+
+
+def list_late_payments(runtime: Runtime, *, page: int, size: int) -> Page:
+    """Money that came and never bought its booking's seats, newest first; that of a booking which was given up after
+    it had been confirmed by this money is not late. Raises ValidationError."""
+    bought = (
+        select(booking_events.c.id)
+        .where(
+            booking_events.c.booking_id == payments.c.booking_id,
+            booking_events.c.to_status == BookingStatus.CONFIRMED.value,
+            booking_events.c.from_status != BookingStatus.CONFIRMED.value,
+            # The event that confirmed it names the payment (settlement, confirming).
+            func.instr(booking_events.c.reason, literal("(").concat(payments.c.payment_id).concat(")")) > 0,
+        )
+        .exists()
+    )
+    here = or_(
+        payments.c.status.in_((PaymentStatus.REFUND_DUE.value, PaymentStatus.REFUNDED.value)),
+        and_(
+            payments.c.status == PaymentStatus.PROCESSING.value,
+            payments.c.outcome == CallbackStatus.SUCCESS.value,
+            bookings.c.status != BookingStatus.PENDING.value,
+        ),
+    )
+    query = (
+        select(payments, bookings.c.status.label("booking_status"), bookings.c.user_id, bookings.c.flight_identifier)
+        .join(bookings, bookings.c.booking_id == payments.c.booking_id)
+        .where(here, ~bought)
+    )
+    order = (payments.c.created_at.desc(), payments.c.payment_id.desc())
+    return page_of(runtime, query, order, page, size, _late)
+
+
+def _late(tx: Transaction, row: Any) -> LatePayment:
+    payment = money.to_payment(tx, row)
+    states = set(tx.execute(select(refunds.c.status).where(refunds.c.payment_id == row.payment_id)).scalars())
+    due, paid = RefundStatus.DUE.value in states, bool(states)
+    return LatePayment(
+        payment=payment,
+        booking_status=BookingStatus(row.booking_status),
+        user_id=row.user_id,
+        flight_identifier=row.flight_identifier,
+        refund_status=RefundStatus.DUE if due else RefundStatus.PAID if paid else None,
+    )
 
 
 def show_booking(runtime: Runtime, booking_id: str) -> Booking:

@@ -367,6 +367,39 @@ class CallbackRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class SignedCallback:
+    """A report with its signature (hexadecimal) and the Unix seconds that it was signed at."""
+
+    request: CallbackRequest
+    timestamp: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What was played through with one payment: ``sent`` in the order of arrival, and how each callback ended."""
+
+    booking_id: str
+    payment_id: str
+    delay_seconds: float
+    sent: tuple[CallbackStatus, ...]
+    results: tuple[CallbackResult, ...]
+    payment_status: PaymentStatus
+    booking_status: BookingStatus
+
+
+@dataclass(frozen=True, slots=True)
+class LatePayment:
+    """Money that came and has no seat. ``refund_status`` is None while nothing is owed back yet."""
+
+    payment: Payment
+    booking_status: BookingStatus
+    user_id: str
+    flight_identifier: str
+    refund_status: RefundStatus | None
+
+
+@dataclass(frozen=True, slots=True)
 class SeedRequest:
     """``dataset`` demo or india, unless a schedule ``file`` is given; ``start`` is ``today``, ``+3d`` or a date."""
 

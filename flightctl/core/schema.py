@@ -6,7 +6,7 @@ SQLite; ids and codes compare byte by byte (binary collation without padding on 
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -78,7 +78,7 @@ class utc_now(ColumnElement[datetime]):  # noqa: N801 - it reads as the SQL func
     """The database's clock plus ``seconds``: the one clock that decides expiry."""
 
     # What tells one from another, for SQLAlchemy's cache: without it no statement with a clock is compiled only once.
-    _traverse_internals: ClassVar[Any] = [("seconds", InternalTraversal.dp_plain_obj)]
+    _traverse_internals: Any = [("seconds", InternalTraversal.dp_plain_obj)]  # noqa: RUF012 - as in SQLAlchemy
     inherit_cache = True
     type = UtcDateTime()
 
@@ -104,7 +104,7 @@ def _utc_now_sqlite(element: utc_now, _compiler: Any, **_: Any) -> str:
 class rows_changed(ColumnElement[int]):  # noqa: N801 - it reads as the SQL function that it is
     """Rows that the connection's statement before this one changed."""
 
-    _traverse_internals: ClassVar[Any] = []
+    _traverse_internals: Any = []  # noqa: RUF012 - as in SQLAlchemy
     inherit_cache = True
     type = Integer()
 

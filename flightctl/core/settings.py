@@ -62,6 +62,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("gateway.failure", "ratio", 0.0, 0, 1),
     Setting("gateway.timeout", "ratio", 0.0, 0, 1),
     Setting("gateway.delay", "duration", 0.0, 0, 300),
+    Setting("gateway.secret", "str", ""),
+    Setting("gateway.tolerance", "duration", 300.0, 1, 86400),
 )
 _BY_KEY: Final = {setting.key: setting for setting in SETTINGS}
 
@@ -218,6 +220,8 @@ def describe(settings: Settings) -> list[dict[str, str]]:
     for setting in SETTINGS:
         value = settings.values[setting.key]
         shown = mask_url(value) if setting.key.endswith(".url") else display(value, setting)
+        if setting.key.endswith(".secret") and value:
+            shown = "***"
         rows.append(
             {"key": setting.key, "value": shown, "source": settings.sources[setting.key], "variable": setting.variable}
         )

@@ -146,6 +146,11 @@ def _sweep_lapsed(runtime: Runtime, cutoff: datetime, size: int, stopping: Calla
     return total
 
 
+def sweep_booking(runtime: Runtime, booking_id: str) -> bool:
+    """Expire this one booking if its hold has lapsed; False when there was nothing to end."""
+    return _expire_batch(runtime, [booking_id]).bookings == 1
+
+
 def _batches(runtime: Runtime, cutoff: datetime, size: int) -> Iterator[list[str]]:
     after: tuple[datetime, int] | None = None
     while page := _lapsed(runtime, cutoff, after, size * _BATCHES_A_PAGE):

@@ -29,7 +29,9 @@ def view_of(record: Any) -> View:
         model.PrecomputeResult: operations.PRECOMPUTED,
         model.ProcessResult: payments.PROCESSED,
         model.RefundResult: payments.REFUNDED,
+        model.Rehearsal: payments.REHEARSED,
         model.SeedResult: operations.SEEDED,
+        model.SignedCallback: payments.SIGNED,
         model.SweepResult: operations.SWEPT,
     }
     return by_type[type(record)]

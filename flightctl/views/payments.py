@@ -45,6 +45,58 @@ def _processed(record: model.ProcessResult) -> Fields:
     }
 
 
+def _signed(record: model.SignedCallback) -> Fields:
+    request = record.request
+    return {
+        "bookingId": request.booking_id,
+        "status": request.status.value,
+        "paymentId": request.payment_id,
+        "amount": None if request.amount is None else money(request.amount),
+        "message": request.message,
+        "timestamp": record.timestamp,
+        "signature": record.signature,
+    }
+
+
+def _rehearsed(record: model.Rehearsal) -> Fields:
+    return {
+        "bookingId": record.booking_id,
+        "paymentId": record.payment_id,
+        "delaySeconds": record.delay_seconds,
+        "bookingStatus": record.booking_status.value,
+        "paymentStatus": record.payment_status.value,
+        "callbacks": [
+            {"status": status.value} | {key: value for key, value in _callback(result).items() if key not in _IDS}
+            for status, result in zip(record.sent, record.results, strict=True)
+        ],
+    }
+
+
+def _flat_rehearsal(fields: Fields) -> Fields:
+    told = [f"{one['status']}: {one['bookingStatus']}, {one['paymentStatus']}" for one in fields["callbacks"]]
+    return {**fields, "callbacks": "; ".join(told)}
+
+
+def _late(record: model.LatePayment) -> Fields:
+    paid = _payment(record.payment)
+    return {
+        "paymentId": paid["paymentId"],
+        "bookingId": paid["bookingId"],
+        "bookingStatus": record.booking_status.value,
+        "userId": record.user_id,
+        "flightIdentifier": record.flight_identifier,
+        "amount": paid["amount"],
+        "status": paid["status"],
+        "source": paid["source"],
+        "message": paid["message"],
+        "refundId": paid["refundId"],
+        "refundStatus": None if record.refund_status is None else record.refund_status.value,
+        "createdAt": paid["createdAt"],
+        "updatedAt": paid["updatedAt"],
+    }
+
+
+_IDS: Final = ("paymentId", "bookingId")
 _PAYMENT_COLUMNS: Final = (
     "paymentId", "bookingId", "amount", "status", "source", "message", "refundId", "createdAt", "updatedAt",
 )  # fmt: skip
@@ -67,3 +119,27 @@ CALLBACK: Final = View(
     _callback, ("paymentId", "bookingId", "paymentStatus", "bookingStatus", "changed"), id_keys=("paymentId",)
 )
 PROCESSED: Final = View(_processed, ("claimed", "succeeded", "failed", "timedOut", "refunded", "errors"))
+SIGNED: Final = View(
+    _signed,
+    ("bookingId", "status", "paymentId", "amount", "message", "timestamp", "signature"),
+    id_keys=("signature",),
+)
+_REHEARSED_COLUMNS: Final = ("bookingId", "paymentId", "delaySeconds", "bookingStatus", "paymentStatus", "callbacks")
+REHEARSED: Final = View(_rehearsed, _REHEARSED_COLUMNS, id_keys=("bookingId",), flat=_flat_rehearsal)
+LATE: Final = View(
+    _late,
+    (
+        "paymentId", "bookingId", "bookingStatus", "userId", "flightIdentifier", "amount", "status", "source",
+        "message", "refundId", "refundStatus", "createdAt", "updatedAt",
+    ),
+    cells=(
+        text_of("paymentId", "payment"),
+        text_of("bookingId", "booking"),
+        text_of("bookingStatus", "it is"),
+        text_of("amount", right=True),
+        text_of("status"),
+        text_of("source"),
+        text_of("message", "why"),
+    ),
+    id_keys=("paymentId",),
+)  # fmt: skip
