@@ -83,4 +83,21 @@ RECORDS: list[tuple[View, Any]] = [
     (operations.REVISION, {"revision": None, "head": "0002", "upToDate": False}),
     (holds.HOLD, m.Hold("K7QX2M", "tab\there", "6E203-20261201", ("6E203-20261201",), 2, AT, AT, 272)),
     (holds.EXTENDED, m.ExtendResult(3, (m.Skipped("K7QX2M", "it is CONFIRMED"),))),
+    (
+        payments.SIGNED,
+        m.SignedCallback(m.CallbackRequest("K7QX2M", m.CallbackStatus.SUCCESS, "pay-1"), "1795616380", "7f"),
+    ),
+    (
+        payments.REHEARSED,
+        m.Rehearsal(
+            "K7QX2M",
+            "pay-1",
+            360.0,
+            (m.CallbackStatus.SUCCESS,),
+            (m.CallbackResult("pay-1", "K7QX2M", PAYMENT.status, BOOKING.status, True),),
+            PAYMENT.status,
+            BOOKING.status,
+        ),
+    ),
+    (payments.LATE, m.LatePayment(PAYMENT, m.BookingStatus.EXPIRED, "tab\there\n", "A1", m.RefundStatus.DUE)),
 ]

@@ -190,6 +190,12 @@ def test_json_keys_are_those_printed(printed: Callable[..., Any], tmp_path: Path
     take("holds extend", "--all", "--by", "10m")
     take("payments process")
     take("payments callback", booking, "--status", "SUCCESS")
+    take("payments trigger", booking, "--outcome", "success", "--duplicate", "2")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLIGHTCTL_GATEWAY_SECRET", "secret")
+        take("payments sign", booking, "--status", "SUCCESS")
+    printed("payments", "callback", booking, "--status", "SUCCESS", "--payment", "bank-1", "--amount", "1")
+    take("payments late")
     take("confirm", booking)
     take("release", booking, "--yes")
     take("payments refund", payment)

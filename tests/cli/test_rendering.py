@@ -100,7 +100,16 @@ def test_ids_only(view: View, record: Any, capfd: pytest.CaptureFixture[str]) ->
         assert text == expected
 
 
-LISTED = {"dict", "Itinerary", "BookingEvent", "Violation", "DoctorCheck", "FlightDifference", "ExportedRow"}
+LISTED = {
+    "dict",
+    "Itinerary",
+    "BookingEvent",
+    "Violation",
+    "DoctorCheck",
+    "FlightDifference",
+    "ExportedRow",
+    "LatePayment",
+}
 """Records that commands show in lists only, or that are none."""
 
 

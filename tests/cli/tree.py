@@ -15,6 +15,7 @@ EXPECTED = {
     "bookings show", "bookings list", "bookings history",
     "flights list", "flights show", "flights seats", "flights add", "flights cancel", "flights update",
     "payments list", "payments show", "payments process", "payments callback", "payments refund",
+    "payments sign", "payments trigger", "payments late",
     "schedule import", "schedule export", "routes precompute", "audit", "doctor", "db upgrade", "db current",
     "config show", "-", "shell", "completion",
     "bench book", "bench search", "bench sweep", "bench pay", "bench start", "bench seed",
