@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint soak servers clean
+.PHONY: help demo test test-cluster lint soak servers clean
 
 # The interpreter the environment is made with; empty means the newest suitable one found, or the system's package.
 PYTHON ?=
@@ -17,14 +17,17 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 export PIP_ROOT_USER_ACTION := ignore
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @ 2>/dev/null \
-	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @ 2>/dev/null \
+	  || sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
 
 demo: .venv/.runtime ## a tour on the embedded database; needs no server
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/demo.sh
 
-test: .venv/.installed servers lint ## everything a change must pass
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+test: .venv/.installed servers lint ## everything a change must pass, but for what needs clusters
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore=tests/cluster
+
+test-cluster: .venv/.installed servers ## the tests that start clusters of servers
+	@$(BIN)/python -m pytest tests/cluster
 
 lint: .venv/.installed ## style, format and types
 	@$(BIN)/python -m ruff check

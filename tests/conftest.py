@@ -22,6 +22,8 @@ from tests.servers import (
     ExternalRedis,
     MariaDB,
     Redis,
+    RedisCluster,
+    RedisSentinel,
     SchemaCopy,
     ServerMissing,
     mysql_connection,
@@ -35,7 +37,7 @@ EXTERNAL_MYSQL = os.environ.get("FLIGHTCTL_TEST_DATABASE_URL", "")
 EXTERNAL_REDIS = os.environ.get("FLIGHTCTL_TEST_REDIS_URL", "")
 SOAK = os.environ.get("FLIGHTCTL_SOAK") == "1"
 
-ServerT = TypeVar("ServerT", MariaDB, Redis)
+ServerT = TypeVar("ServerT", MariaDB, Redis, RedisCluster, RedisSentinel)
 
 BACKENDS = ("sqlite", "mysql", "mysql+redis")
 # All that a command inherits from whoever runs the tests.

@@ -21,6 +21,8 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import pymysql
 import redis
+import redis.cluster
+import redis.sentinel
 
 from tests.faults import LOOPBACK, free_port
 
@@ -307,6 +309,165 @@ class Redis(_Server):
                 return bool(client.ping())
         except redis.RedisError:
             return False
+
+
+class _ClusterNode(Redis):
+    name = "a node of Redis Cluster"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "--cluster-enabled", "yes", "--repl-diskless-sync-delay", "0")
+        self.bus = free_port()
+
+    def _command(self) -> Sequence[str]:
+        # The time after which a node is taken for dead: a failover follows within about as long again.
+        return [*super()._command(), "--cluster-port", str(self.bus), "--cluster-node-timeout", "1000"]
+
+    def cluster(self, *words: str | int) -> Any:
+        with self.client() as client:
+            return client.execute_command("CLUSTER", *words)
+
+
+class _WholeCluster(redis.RedisCluster):
+    """redis-py's KEYS asks one node."""
+
+    def keys(self, pattern: str = "*", **_: Any) -> Any:
+        return super().keys(pattern, target_nodes="primaries")
+
+
+class RedisCluster:
+    """Three masters, each with a replica, on one machine; `nodes` are the masters first."""
+
+    def __init__(self, folder: Path) -> None:
+        self.nodes = [_ClusterNode(folder / f"n{number}") for number in range(6)]
+
+    @property
+    def url(self) -> str:
+        return f"redis+cluster://{','.join(f'{LOOPBACK}:{node.port}' for node in self.nodes)}/"
+
+    def start(self) -> Self:
+        masters, replicas = self.nodes[:3], self.nodes[3:]
+        for number, node in enumerate(self.nodes):
+            node.start()
+            node.cluster("SET-CONFIG-EPOCH", number + 1)
+        for number, node in enumerate(masters):
+            node.cluster("ADDSLOTSRANGE", number * 16384 // 3, (number + 1) * 16384 // 3 - 1)
+        for node in self.nodes[1:]:
+            node.cluster("MEET", LOOPBACK, self.nodes[0].port, self.nodes[0].bus)
+        _wait(lambda: all(b"cluster_known_nodes:6" in node.cluster("INFO") for node in self.nodes), "the nodes to meet")
+        for master, replica in zip(masters, replicas, strict=True):
+            replica.cluster("REPLICATE", master.cluster("MYID").decode())
+        self.wait()
+        return self
+
+    def wait(self) -> None:
+        """Until every slot has a master, and every node that runs knows it and is in sync."""
+        _wait(lambda: all(self._whole(node) for node in self.nodes if node.running), "the cluster to be whole")
+
+    def master_of(self, key: str) -> Redis:
+        """The node that has the key now."""
+        with self.client() as client:
+            port = client.get_node_from_key(key).port
+        return next(node for node in self.nodes if node.port == port)
+
+    def client(self) -> redis.RedisCluster:
+        return redis_client(self.url)
+
+    def discard(self) -> None:
+        for node in self.nodes:
+            node.discard()
+
+    @staticmethod
+    def _whole(node: _ClusterNode) -> bool:
+        with node.client() as client:
+            linked = client.info("replication").get("master_link_status", "up") == "up"
+        return linked and b"cluster_state:ok" in node.cluster("INFO")
+
+
+class _Sentinel(Redis):
+    name = "Redis Sentinel"
+
+    def __init__(self, folder: Path, master: Redis) -> None:
+        super().__init__(folder)
+        self._master = master
+
+    def _prepare(self) -> None:
+        # It keeps what it learns in its configuration file.
+        lines = [
+            f"sentinel monitor {RedisSentinel.service} {LOOPBACK} {self._master.port} 2",
+            f"sentinel down-after-milliseconds {RedisSentinel.service} 700",
+            f"sentinel failover-timeout {RedisSentinel.service} 3000",
+        ]
+        (self.folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
+
+    def _command(self) -> Sequence[str]:
+        return [self.program, "sentinel.conf", "--sentinel", "--port", str(self.port), "--bind", LOOPBACK]
+
+
+class RedisSentinel:
+    """A master and a replica, watched by three sentinels."""
+
+    service = "flight"
+
+    def __init__(self, folder: Path) -> None:
+        self.master = Redis(folder / "master")
+        self.replica = Redis(folder / "replica", "--repl-diskless-sync-delay", "0")
+        self.sentinels = [_Sentinel(folder / f"sentinel{number}", self.master) for number in range(3)]
+
+    @property
+    def url(self) -> str:
+        hosts = ",".join(f"{LOOPBACK}:{sentinel.port}" for sentinel in self.sentinels)
+        return f"redis+sentinel://{hosts}/{self.service}"
+
+    def start(self) -> Self:
+        self.master.start()
+        self.replica.options += ("--replicaof", f"{LOOPBACK} {self.master.port}")
+        for server in (self.replica, *self.sentinels):
+            server.start()
+        _wait(lambda: all(self._whole(sentinel) for sentinel in self.sentinels), "the sentinels to find each other")
+        return self
+
+    def wait_for_failover(self) -> None:
+        """Until the sentinels agree that the replica is the master."""
+        _wait(lambda: all(self._leads(sentinel, self.replica) for sentinel in self.sentinels), "the failover")
+
+    def discard(self) -> None:
+        for server in (*self.sentinels, self.replica, self.master):
+            server.discard()
+
+    def _leads(self, sentinel: Redis, server: Redis) -> bool:
+        with sentinel.client() as client:
+            named = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.service)
+        with server.client() as client:
+            return bool(named) and int(named[1]) == server.port and client.info("replication")["role"] == "master"
+
+    def _whole(self, sentinel: Redis) -> bool:
+        with sentinel.client() as client:
+            state = client.info("sentinel")["master0"]
+            return bool(state["status"] == "ok" and state["slaves"] == 1 and state["sentinels"] == 3)
+
+
+def redis_client(url: str) -> Any:
+    """redis-py's own client for any URL that flightctl takes."""
+    parts = urlsplit(url)
+    kind = parts.scheme.partition("+")[2]
+    if not kind:
+        return redis.Redis.from_url(url, socket_timeout=5)
+    hosts = [(host, int(port)) for host, _, port in (each.rpartition(":") for each in parts.netloc.split(","))]
+    if kind == "cluster":
+        nodes = [redis.cluster.ClusterNode(host, port) for host, port in hosts]
+        return _WholeCluster(startup_nodes=nodes, socket_timeout=5)
+    return redis.sentinel.Sentinel(hosts, socket_timeout=5).master_for(parts.path.strip("/"))
+
+
+def _wait(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while True:
+        with contextlib.suppress(redis.RedisError):
+            if condition():
+                return
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"waited in vain for {what}")
+        time.sleep(POLL)
 
 
 class ExternalRedis:

@@ -1,32 +1,25 @@
 """Redis as a cache: seat counts, routes and the schedule's version. Advice only: nothing here raises.
 
 A failure trips a breaker: Redis is then left alone for ``redis.pause``, and the command goes on from the database
-with one warning. Slow answers count too, so that one command never loses more than ``DELAY_BUDGET`` to Redis.
-Values that nobody here would have written are misses, not failures.
+with one warning. Values that nobody here would have written are misses, not failures.
 """
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from functools import lru_cache
+from typing import Any, Final
 
+from flightctl.core.breaker import CALL_TIMEOUT, Breaker
 from flightctl.core.counters import Counters
-from flightctl.core.errors import ConfigError
-from flightctl.core.settings import Settings, mask_url
-
-if TYPE_CHECKING:
-    from redis import Redis
+from flightctl.core.redis_commands import Command, Wire, accepted
+from flightctl.core.redis_url import redis_target
+from flightctl.core.settings import Settings
 
 SEATS_SECONDS: Final = 60
 ROUTES_SECONDS: Final = 3600
-DELAY_BUDGET: Final = 0.45
-"""Seconds that one command may lose to a Redis in trouble (0.5 is promised; the rest is for the warning)."""
-CALL_TIMEOUT: Final = 0.2
-_SLOW_CALL: Final = 0.05
-"""A call longer than this eats into the budget; ordinary ones take well under a millisecond."""
 _BATCH: Final = 1000
 """Keys per MGET or script call: Redis serves others between calls."""
 
@@ -67,93 +60,111 @@ class RouteEntry:
     now: int
 
 
+ScriptCall = tuple[str, Sequence[str], Sequence[str | int]]
+"""Lua source, keys, arguments. In a Redis Cluster one call may name one key, or keys of one slot."""
+
+
 class Cache:
     """One process's view of Redis. ``enabled`` is False when there is none, or while the breaker is open."""
 
     def __init__(self, settings: Settings, warn: Callable[[str], None]) -> None:
-        self.url: str = settings["redis.url"]
+        """Raises ConfigError for a URL that is none."""
+        self._target = redis_target(settings) if settings.redis_configured else None
         self._prefix: str = settings["redis.prefix"]
-        self._pause: float = settings["redis.pause"]
-        self._warn = warn
-        self._client: Redis | None = None
-        self._off_until = 0.0
-        self._down = False
-        self._trouble = ""
-        self._told = False
-        self._lost = 0.0
-        self._lost_at = 0.0
+        self._breaker = Breaker(settings["redis.pause"], warn)
         self.counters = Counters()
         """``seats.hits``, ``seats.misses``, ``routes.hits``, ``routes.misses``; ``trips`` of the breaker."""
-        if self.url:
-            check_redis_url(self.url)
+        self._wire: Wire | None = None
 
     @property
     def configured(self) -> bool:
-        return bool(self.url)
+        return self._target is not None
 
     @property
     def enabled(self) -> bool:
-        if not self.configured:
-            return False
-        if time.monotonic() >= self._off_until:
-            return True
-        self._tell()
-        return False
+        return self.configured and self._breaker.closed()
 
     def renew(self) -> None:
         """For another command of the same process, which has a user to be told anew that Redis is left alone."""
-        self._told = False
+        self._breaker.renew()
 
     def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
 
     def key(self, name: str) -> str:
         return self._prefix + name
 
-    def call(self, work: "Callable[[Redis], Any]", *, patience: float = 0.0) -> Any:
-        """What ``work`` returns; None when Redis is off or fails. ``patience``: seconds that it waits on purpose."""
+    def wire(self, timeout: float = CALL_TIMEOUT) -> Wire:
+        """A way to Redis of one's own. Raises ConfigError for certificates that cannot be used."""
+        from flightctl.core.redis_wire import make_wire
+
+        assert self._target is not None
+        return make_wire(self._target, timeout)
+
+    @property
+    def sharded(self) -> bool:
+        """Whether a script may touch one key alone."""
+        return self._connected().sharded
+
+    def call(self, work: Callable[[Wire, float], Any], *, patience: float = 0.0) -> Any:
+        """What ``work`` returns of the wire and its deadline; None when Redis is off or fails.
+
+        ``patience``: seconds that it waits on purpose.
+        """
         if not self.enabled:
             return None
+        wire = self._connected()
         started = time.monotonic()
         try:
-            result = work(self._connected())
+            result = work(wire, self._breaker.deadline() + patience)
         except Exception as error:  # noqa: BLE001 - whatever a client does with rubbish, a use case goes on without it
-            self._trip(error)
+            self._breaker.trip(error)
+            self._leave_alone(wire)
             return None
-        self._spend(time.monotonic() - started - patience)
-        if self._down:
-            self._down = self._told = False
-            self._warn("Redis is back")
+        if not self._breaker.answered(time.monotonic() - started - patience):
+            self._leave_alone(wire)
         return result
 
-    def script(self, calls: Sequence[tuple[str, Sequence[str], Sequence[str | int]]]) -> list[Any] | None:
-        """Results of Lua calls ``(source, keys, arguments)``, all in one round trip; None on failure."""
+    def _leave_alone(self, wire: Wire) -> None:
+        self.counters.add("trips")
+        wire.close()
 
-        def run(client: "Redis") -> list[Any]:
+    def ask(self, *commands: Command) -> list[Any] | None:
+        """The answers, all in one round trip; None on failure."""
+        answers: list[Any] | None = self.call(lambda wire, deadline: accepted(wire.ask(commands, deadline)))
+        return answers
+
+    def script(self, calls: Sequence[ScriptCall]) -> list[Any] | None:
+        """Results of Lua calls, all in one round trip; None on failure."""
+
+        def run(wire: Wire, deadline: float) -> list[Any]:
             from redis.exceptions import NoScriptError
 
-            results = _evaluate(client, calls, by_hash=True)
-            if any(isinstance(result, NoScriptError) for result in results):  # Redis restarted, or was flushed
-                results = _evaluate(client, calls, by_hash=False)
-            for result in results:
-                if isinstance(result, Exception):
-                    raise result
-            return results
+            results = wire.ask([_evaluation(call, by_hash=True) for call in calls], deadline)
+            lost = [position for position, result in enumerate(results) if isinstance(result, NoScriptError)]
+            if lost:  # Redis restarted, was flushed, or has a new master
+                again = wire.ask([_evaluation(calls[position], by_hash=False) for position in lost], deadline)
+                for position, result in zip(lost, again, strict=True):
+                    results[position] = result
+            return accepted(results)
 
         result: list[Any] | None = self.call(run)
         return result
 
-    def publication(self, counts: Mapping[str, SeatCount]) -> tuple[str, list[str], list[str | int]]:
-        """The script call that publishes ``counts``; the locks send it together with their release."""
+    def publications(self, counts: Mapping[str, SeatCount]) -> list[ScriptCall]:
+        """The script calls that publish ``counts``; the locks send them together with their release."""
         keys = [self.key(f"flight:{flight_id}:seats") for flight_id in counts]
-        return _PUBLISH, keys, [SEATS_SECONDS, *(f"{count.seats}:{count.version}" for count in counts.values())]
+        values = [f"{count.seats}:{count.version}" for count in counts.values()]
+        if self.sharded:
+            return [(_PUBLISH, [key], [SEATS_SECONDS, value]) for key, value in zip(keys, values, strict=True)]
+        return [(_PUBLISH, keys, [SEATS_SECONDS, *values])] if keys else []
 
     def publish_seats(self, counts: Mapping[str, SeatCount]) -> None:
         items = list(counts.items())
         for start in range(0, len(items), _BATCH):
-            if self.script([self.publication(dict(items[start : start + _BATCH]))]) is None:
+            if not self.enabled or self.script(self.publications(dict(items[start : start + _BATCH]))) is None:
                 return
 
     def publish_schedule_version(self, version: int) -> None:
@@ -161,16 +172,15 @@ class Cache:
 
     def forget_seats(self, flight_ids: Sequence[str]) -> None:
         keys = [self.key(f"flight:{flight_id}:seats") for flight_id in flight_ids]
-        self.call(lambda client: client.delete(*keys))
+        self.ask(*(Command(("DEL", key), key) for key in keys))
 
     def seat_counts(self, flight_ids: Sequence[str]) -> dict[str, SeatCount]:
         """The counts that Redis knows; flights it does not know are missing."""
         counts: dict[str, SeatCount] = {}
         for start in range(0, len(flight_ids), _BATCH):
             batch = flight_ids[start : start + _BATCH]
-            keys = [self.key(f"flight:{flight_id}:seats") for flight_id in batch]
-            values = self.call(partial(_mget, keys))
-            if not isinstance(values, list) or len(values) != len(batch):
+            values = self._values([self.key(f"flight:{flight_id}:seats") for flight_id in batch])
+            if values is None:
                 break
             for flight_id, value in zip(batch, values, strict=True):
                 match = _COUNT.fullmatch(value) if isinstance(value, bytes) else None
@@ -180,29 +190,39 @@ class Cache:
         self.counters.add("seats.misses", len(flight_ids) - len(counts))
         return counts
 
+    def _values(self, keys: Sequence[str]) -> list[Any] | None:
+        """One value for each key; a cluster takes no MGET of keys in different slots."""
+        if not self.enabled:
+            return None
+        if self.sharded:
+            found: list[Any] | None = self.call(
+                # A key of a wrong type is a miss here as it is for MGET.
+                lambda wire, deadline: accepted(
+                    wire.ask([Command(("GET", key), key) for key in keys], deadline), misses=True
+                )
+            )
+            return found
+        answers = self.ask(Command(("MGET", *keys), keys[0]))
+        values = answers[0] if answers else None
+        return values if isinstance(values, list) and len(values) == len(keys) else None
+
     def known_flights(self) -> list[str]:
         """Flights whose counts Redis holds now (SCAN: Redis serves others meanwhile)."""
         start, end = self.key("flight:"), ":seats"
-
-        def run(client: "Redis") -> list[str]:
-            pattern = re.sub(r"([*?\[\]\\])", r"\\\1", start) + "*" + end
-            found = client.scan_iter(match=pattern, count=_BATCH)
-            return [key.decode("utf-8", "replace")[len(start) : -len(end)] for key in found]
-
-        result: list[str] | None = self.call(run)
-        return result or []
+        found: list[bytes] | None = self.call(
+            lambda wire, deadline: list(scan(wire, re.sub(r"([*?\[\]\\])", r"\\\1", start) + "*" + end, deadline))
+        )
+        return [key.decode("utf-8", "replace")[len(start) : -len(end)] for key in found or []]
 
     def route(self, source: str, destination: str, day: date) -> RouteEntry | None:
-        def run(client: "Redis") -> RouteEntry:
-            pipe = client.pipeline(transaction=False)
-            pipe.mget([self._route_key(source, destination, day), self.key("schedule:version")])
-            pipe.time()
-            (routes, version), (seconds, micros) = pipe.execute()
+        key, version_key = self._route_key(source, destination, day), self.key("schedule:version")
+        commands = (Command(("GET", key), key), Command(("GET", version_key), version_key), Command(("TIME",)))
+
+        def run(wire: Wire, deadline: float) -> RouteEntry:
+            routes, version, time_ = accepted(wire.ask(commands, deadline), misses=True)
             known = _VERSION.fullmatch(version) if isinstance(version, bytes) else None
             return RouteEntry(
-                routes if isinstance(routes, bytes) else None,
-                int(known[0]) if known else None,
-                int(seconds) * 1_000_000 + int(micros),
+                routes if isinstance(routes, bytes) else None, int(known[0]) if known else None, _microseconds(time_)
             )
 
         entry: RouteEntry | None = self.call(run)
@@ -210,119 +230,60 @@ class Cache:
         return entry
 
     def put_route(self, source: str, destination: str, day: date, value: bytes) -> None:
-        self.call(lambda client: client.set(self._route_key(source, destination, day), value, ex=ROUTES_SECONDS))
+        key = self._route_key(source, destination, day)
+        self.ask(Command(("SET", key, value, "EX", ROUTES_SECONDS), key))
 
     def clock(self) -> int | None:
         """Redis's clock, microseconds since the epoch."""
-
-        def run(client: "Redis") -> int:
-            seconds, micros = client.time()
-            return int(seconds) * 1_000_000 + int(micros)
-
-        now: int | None = self.call(run)
+        now: int | None = self.call(
+            lambda wire, deadline: _microseconds(accepted(wire.ask([Command(("TIME",))], deadline))[0])
+        )
         return now
 
     def ping(self) -> bool:
-        return self.call(lambda client: client.ping()) is True
+        """Whether every server that holds keys answers."""
+
+        def run(wire: Wire, deadline: float) -> bool:
+            servers = wire.servers(deadline)
+            answers = accepted(wire.ask([Command(("PING",), node=server) for server in servers], deadline))
+            return all(answer == b"PONG" for answer in answers)
+
+        return self.call(run) is True
 
     def _route_key(self, source: str, destination: str, day: date) -> str:
         return self.key(f"routes:{source}:{destination}:{day.isoformat()}")
 
-    def _connected(self) -> "Redis":
-        if self._client is None:
-            self._client = connect(self.url)
-        return self._client
-
-    def _spend(self, seconds: float) -> None:
-        """Take a slow call off the budget, which refills at a twentieth of real time (for the daemon)."""
-        if seconds < _SLOW_CALL:
-            return
-        now = time.monotonic()
-        self._lost = max(0.0, self._lost - (now - self._lost_at) / 20) + seconds
-        self._lost_at = now
-        if self._lost > DELAY_BUDGET - CALL_TIMEOUT:
-            self._trip(TimeoutError("it answers too slowly"))
-
-    def _trip(self, error: Exception) -> None:
-        self._off_until = time.monotonic() + self._pause
-        self.counters.add("trips")
-        if self._client is not None:
-            # Idle connections only: one that another thread is using would break under it.
-            self._client.connection_pool.disconnect(inuse_connections=False)
-        self._down = True
-        self._trouble = _reason(error)
-        self._tell()
-
-    def _tell(self) -> None:
-        """Once, until Redis is back or another command begins."""
-        if not self._told:
-            self._told = True
-            self._warn(f"Redis is not usable ({self._trouble}); going on from the database alone")
+    def _connected(self) -> Wire:
+        if self._wire is None:
+            self._wire = self.wire()
+        return self._wire
 
 
-def connect(url: str, *, timeout: float = CALL_TIMEOUT) -> "Redis":
-    """A client that fails fast: no retries, no handshake beyond what the server needs."""
-    from inspect import signature
-
-    from redis import Redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
-    # The names that clients introduce themselves with cost two commands a connection.
-    modern = "driver_info" in signature(Redis.__init__).parameters
-    unnamed: dict[str, Any] = {"driver_info": None} if modern else {"lib_name": None, "lib_version": None}
-
-    return Redis.from_url(
-        url,
-        socket_timeout=timeout,
-        socket_connect_timeout=CALL_TIMEOUT,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-        **unnamed,
-    )
+def scan(wire: Wire, pattern: str, deadline: float) -> Iterator[bytes]:
+    """The keys that match a glob, on every server."""
+    for server in wire.servers(deadline):
+        cursor: bytes | int = 0
+        while True:
+            command = Command(("SCAN", cursor, "MATCH", pattern, "COUNT", _BATCH), node=server)
+            [(cursor, keys)] = accepted(wire.ask([command], deadline))
+            yield from keys
+            if int(cursor) == 0:
+                break
 
 
-def check_redis_url(url: str) -> None:
-    """Raises ConfigError for what is not a Redis URL."""
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in {"redis", "rediss", "unix"} and (parts.port is None or 0 < parts.port < 65536)
-        good = good and bool(parts.hostname or parts.scheme == "unix")
-        good = good and (parts.scheme == "unix" or re.fullmatch(r"/?\d*", parts.path) is not None)
-    except ValueError:
-        good = False
-    if not good:
-        raise ConfigError(
-            f"redis.url {mask_url(url)[:120]!r} is not a Redis URL", hint="Write redis://:password@host:6379/0."
-        )
+def _evaluation(call: ScriptCall, *, by_hash: bool) -> Command:
+    source, keys, arguments = call
+    head = ("EVALSHA", _hash(source)) if by_hash else ("EVAL", source)
+    return Command((*head, len(keys), *keys, *arguments), keys[0])
 
 
-def _evaluate(client: "Redis", calls: Iterable[tuple[str, Sequence[str], Sequence[Any]]], by_hash: bool) -> list[Any]:
-    import hashlib
+@lru_cache
+def _hash(source: str) -> str:
+    from hashlib import sha1
 
-    pipe = client.pipeline(transaction=False)
-    for source, keys, arguments in calls:
-        if by_hash:
-            pipe.evalsha(hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest(), len(keys), *keys, *arguments)
-        else:
-            pipe.eval(source, len(keys), *keys, *arguments)
-    return list(pipe.execute(raise_on_error=False))
+    return sha1(source.encode(), usedforsecurity=False).hexdigest()
 
 
-def _reason(error: Exception) -> str:
-    from redis.exceptions import AuthenticationError
-    from redis.exceptions import TimeoutError as RedisTimeout
-
-    if isinstance(error, AuthenticationError):
-        return "it refuses the password"
-    if isinstance(error, RedisTimeout | TimeoutError):
-        return "it answers too slowly"
-    if isinstance(error, ConnectionError | OSError) or type(error).__name__ == "ConnectionError":
-        return "no connection"
-    return " ".join(str(error).split())[:80] or type(error).__name__
-
-
-def _mget(keys: Sequence[str], client: "Redis") -> Any:
-    return client.mget(keys)
+def _microseconds(answer: Any) -> int:
+    seconds, micros = answer
+    return int(seconds) * 1_000_000 + int(micros)

@@ -15,14 +15,16 @@ from typing import Any, Final
 from flightctl.core.durations import format_duration, parse_duration
 from flightctl.core.errors import ConfigError, ValidationError
 
-_KINDS: Final = {"str": "text", "int": "a whole number", "ratio": "a number from 0 to 1", "duration": "a duration"}
+_KINDS: Final = {"int": "a whole number", "ratio": "a number from 0 to 1", "duration": "a duration"}
+"""Those that a value can fail to be."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting: dotted key, kind (``str``, ``int``, ``ratio``, ``duration`` or ``choice``), default and bounds.
+    """One setting: dotted key, kind, default and bounds.
 
-    Durations are kept in seconds. ``low`` and ``high`` are inclusive.
+    Kinds: ``str``, ``secret``, ``int``, ``ratio``, ``duration`` (kept in seconds), ``choice``. ``low`` and ``high`` are
+    inclusive.
     """
 
     key: str
@@ -45,6 +47,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("database.lock_timeout", "duration", 5.0, 1, 50),
     Setting("database.retry_timeout", "duration", 8.0, 0, 120),
     Setting("redis.url", "str", ""),
+    Setting("redis.password", "secret", ""),
+    Setting("redis.password_file", "str", ""),
+    Setting("redis.sentinel_password", "secret", ""),
+    Setting("redis.sentinel_password_file", "str", ""),
+    Setting("redis.tls_ca", "str", ""),
+    Setting("redis.tls_cert", "str", ""),
+    Setting("redis.tls_key", "str", ""),
+    Setting("redis.tls_verify", "choice", "full", choices=("full", "ca", "none")),
     Setting("redis.prefix", "str", ""),
     Setting("redis.pause", "duration", 5.0, 0, 3600),
     Setting("locking", "choice", "redis", choices=("redis", "database")),
@@ -178,7 +188,9 @@ def _convert(setting: Setting, raw: Any, source: str) -> Any:
     where = f"{source}: " if source == setting.variable else f"{source}: {setting.key}: "
     value: Any
     try:
-        if setting.kind in {"str", "choice"}:
+        if setting.kind == "secret":
+            value = str(raw)
+        elif setting.kind in {"str", "choice"}:
             value = str(raw).strip()
         elif setting.kind == "int":
             value = int(str(raw).strip())
@@ -203,7 +215,9 @@ def _convert(setting: Setting, raw: Any, source: str) -> Any:
 
 
 def display(value: Any, setting: Setting) -> str:
-    """A setting's value as people write it."""
+    """A setting's value as people write it; of a secret only whether there is one."""
+    if setting.kind == "secret":
+        return "***" if value else ""
     return format_duration(float(value)) if setting.kind == "duration" else f"{value}"
 
 
@@ -211,7 +225,7 @@ def mask_url(url: str) -> str:
     """``url`` with any password, and any query value that may be a secret, replaced by ``***``."""
     # From the first colon to the last @, URL or not: a password may hold anything where it was not quoted.
     masked = re.sub(r"(?s)(:(?!//)).*@", r"\1***@", url)
-    return re.sub(r"(?i)([?&](?:password|passwd|secret|token|ssl_key_password)=)[^&#\s]*", r"\1***", masked)
+    return re.sub(r"(?i)([?&][^=&#\s]*(?:password|passwd|secret|token)=)[^&#\s]*", r"\1***", masked)
 
 
 def describe(settings: Settings) -> list[dict[str, str]]:

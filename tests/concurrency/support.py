@@ -9,11 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import redis
-
 from flightctl.core.errors import FlightctlError
 from flightctl.core.runtime import Runtime
 from tests.conftest import Backend
+from tests.servers import redis_client
 
 # A DAG of legs that all connect (two hours between arrival and departure). The ids sort against the order of travel,
 # so that "in the order of the legs" and "in sorted order" are different things.
@@ -49,7 +48,7 @@ class World:
         self._runtimes: list[Runtime] = []
         self._own: Runtime | None = None
         self._connection: Any = None
-        self.redis = redis.Redis.from_url(backend.redis_url, socket_timeout=5) if backend.redis_url else None
+        self.redis = redis_client(backend.redis_url) if backend.redis_url else None
 
     def close(self) -> None:
         for runtime in self._runtimes:

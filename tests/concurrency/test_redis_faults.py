@@ -169,7 +169,7 @@ def test_rubbish_in_every_key(world: World) -> None:
     for spoil in values:
         world.fill(seats=9)
         for flight in Z, ZM.rpartition("_")[2]:
-            for key in f"flight:{flight}:seats", f"inventory:wake:{flight}":
+            for key in f"flight:{flight}:seats", f"inventory:wake:{{inventory:lock:{flight}}}":
                 spoil(key)
         for key in "schedule:version", "routes:DEL:BLR:2099-12-01":
             spoil(key)
@@ -244,7 +244,7 @@ def _lock_changes_hands(world: World) -> bytes | None:
 def test_only_the_owner_releases_a_lock(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guard: the comparison with the token in locks._RELEASE; the control without it frees another's lock."""
     assert _lock_changes_hands(world) == b"somebody else"
-    unguarded = locks._RELEASE.replace("redis.call('GET', KEYS[i]) == ARGV[1]", "true")
+    unguarded = locks._RELEASE.replace("redis.call('GET', KEYS[i]) == ARGV[n + 2]", "true")
     assert unguarded != locks._RELEASE
     monkeypatch.setattr(locks, "_RELEASE", unguarded)
     assert _lock_changes_hands(world) is None

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import yaml
 
-from flightctl.core.cache import check_redis_url
 from flightctl.core.database import parse_url
 from flightctl.core.durations import format_duration, parse_duration
 from flightctl.core.errors import ConfigError, ValidationError
@@ -229,24 +228,6 @@ def test_urls_without_a_password_are_shown_as_they_are(url: str) -> None:
 def test_bad_database_urls(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_url(url)
-    assert SECRET not in f"{caught.value.message}{caught.value.hint}{caught.value.details}"
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        f"http://user:{SECRET}@host",
-        f"redis://:{SECRET}@host:99999/0",
-        f"redis://:{SECRET}@host:6379/zero",
-        f"redis://:{SECRET}@host:port/0",
-        "redis://",
-        "nonsense",
-        f":{SECRET}@host",
-    ],
-)
-def test_bad_redis_urls(url: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        check_redis_url(url)
     assert SECRET not in f"{caught.value.message}{caught.value.hint}{caught.value.details}"
 
 

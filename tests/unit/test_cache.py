@@ -6,7 +6,7 @@ from flightctl.core.cache import Cache
 from flightctl.core.settings import load_settings
 
 
-def _broken_under_it(_client: Any) -> None:
+def _broken_under_it(_wire: Any, _deadline: float) -> None:
     raise AttributeError("'NoneType' object has no attribute 'recv'")  # a socket that another thread has closed
 
 

@@ -9,6 +9,7 @@ import secrets
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 from flightctl.core.database import Database, parse_url
 from flightctl.core.errors import EnvironmentProtectedError
+from flightctl.core.redis_commands import Command
 from flightctl.core.settings import Settings
 
 NAME: Final = "flightctl_bench_"
@@ -81,12 +83,16 @@ def _drop_database(settings: Settings, name: str) -> None:
 def _forget_keys(settings: Settings) -> None:
     from redis.exceptions import RedisError
 
-    from flightctl.core.cache import connect
+    from flightctl.core.cache import scan
+    from flightctl.core.redis_url import redis_target
+    from flightctl.core.redis_wire import make_wire
 
-    with contextlib.suppress(RedisError, OSError), connect(settings["redis.url"], timeout=_REDIS_TIMEOUT) as client:
-        keys = list(client.scan_iter(match=settings["redis.prefix"] + "*", count=1000))
+    wire = make_wire(redis_target(settings), _REDIS_TIMEOUT)
+    deadline = time.monotonic() + _REDIS_TIMEOUT
+    with contextlib.suppress(RedisError, OSError), contextlib.closing(wire):
+        keys = list(scan(wire, settings["redis.prefix"] + "*", deadline))
         for start in range(0, len(keys), 1000):
-            client.delete(*keys[start : start + 1000])
+            wire.ask([Command(("DEL", key), key.decode()) for key in keys[start : start + 1000]], deadline)
 
 
 @contextmanager
