@@ -15,6 +15,7 @@ from sqlalchemy import Select, bindparam, case, select, update
 from flightctl.core.cache import SeatCount
 from flightctl.core.database import Transaction
 from flightctl.core.model import FlightStatus
+from flightctl.core.prepared import Step
 from flightctl.core.routing import Row, Timetable, build, to_instant, to_microseconds
 from flightctl.core.schema import flights, hundredths, joined, microseconds, schedule_state, utc_now
 from flightctl.core.timetable_row import MAX_FLIGHT_TIME
@@ -96,10 +97,11 @@ def load(
     leaves where the first arrive and arrives where the last leave: three range scans on indexes, no self-join.
     """
     read_at = time.monotonic()
-    at = version(tx)
-    now = to_microseconds(database_now(tx))
+    leaving = {"source": source, "day": day}
+    # The version before the flights, all in one round trip.
+    versions, [[now]], lines = tx.fetch([Step(_VERSION, {}), Step(_NOW, {}), Step(_FIRSTS, leaving)])
     reader = _Reader(tx)
-    firsts = reader.read(_FIRSTS, source=source, day=day)
+    firsts = reader.take(line for (line,) in lines)
     ends = {source, destination}
     reached = {row[2] for row in firsts} - ends
     lasts: list[Row] = []
@@ -122,7 +124,8 @@ def load(
         min_connection=min_connection,
         max_connection=max_connection,
     )
-    return Loaded(timetable, reader.counts_of(timetable.ids), at, now, read_at, reader.rows)
+    at = int(versions[0][0]) if versions else 0
+    return Loaded(timetable, reader.counts_of(timetable.ids), at, to_microseconds(now), read_at, reader.rows)
 
 
 class _Reader:
@@ -137,8 +140,11 @@ class _Reader:
         return len(self._counts)
 
     def read(self, statement: Select[Any], **parameters: Any) -> list[Row]:
+        return self.take(self._tx.execute(statement, parameters).scalars().all())
+
+    def take(self, lines: Iterable[str]) -> list[Row]:
         found: list[Row] = []
-        for line in self._tx.execute(statement, parameters).scalars():
+        for line in lines:
             flight_id, source, destination, departs, arrives, price, seats, seat_version = line.rsplit("_", 7)
             self._counts[flight_id] = seats, seat_version
             found.append((flight_id, source, destination, int(departs), int(arrives), int(price)))
