@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-cluster lint soak servers clean
+.PHONY: help demo test test-cluster lint man soak servers clean
 
 # The interpreter the environment is made with; empty means the newest suitable one found, or the system's package.
 PYTHON ?=
@@ -33,6 +33,9 @@ lint: .venv/.installed ## style, format and types
 	@$(BIN)/python -m ruff check
 	@$(BIN)/python -m ruff format --check
 	@$(BIN)/python -m mypy
+
+man: .venv/.runtime ## manual pages, in build/man
+	@$(BIN)/python -m flightctl help --man build/man
 
 soak: .venv/.installed servers ## the long storms
 	@FLIGHTCTL_SOAK=1 $(BIN)/python -m pytest -m soak

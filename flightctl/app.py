@@ -11,8 +11,8 @@ from typer.main import get_group as build_group
 
 from flightctl import __version__
 from flightctl.cli import CONTEXT, LazyGroup
-from flightctl.core.errors import FlightctlError
-from flightctl.errors_shown import as_flightctl_error, as_text, mask, wants_json, write_stderr
+from flightctl.core.errors import BookingNotFoundError, FlightctlError
+from flightctl.errors_shown import EXIT_CODES, as_flightctl_error, as_text, mask, wants_json, write_stderr
 from flightctl.session import Session
 
 
@@ -36,6 +36,7 @@ class Root(LazyGroup):
         "doctor": "Check configuration, database, Redis and the sweep.",
         "db": "Migrate the database.",
         "config": "Show the settings in force.",
+        "help": "Show help: of flightctl, of a command, or on a topic.",
         "completion": "Print the script that completes flightctl's command lines.",
         "shell": "Run commands at a prompt, in one warm process.",
         "-": "Run a batch of commands, JSON lines from stdin.",
@@ -60,26 +61,27 @@ def _print_version(ctx: typer.Context, value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+_HELP = f"""Examples:
+  flightctl seed
+  flightctl search DEL BLR --date tomorrow
+  flightctl book 6E203-20261201 --user asha --seats 2
+  flightctl COMMAND --help
+
+Operations and booking tool for a flight seat inventory. Works on an embedded database until
+FLIGHTCTL_DATABASE_URL names a server.
+
+Exit codes:
+  {", ".join(f"{status} {meaning}" for status, meaning in EXIT_CODES.items())}
+"""
+
+
+@app.callback(help=_HELP)
 def root(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    """Examples:
-      flightctl seed
-      flightctl search DEL BLR --date tomorrow
-      flightctl book 6E203-20261201 --user asha --seats 2
-      flightctl COMMAND --help
-
-    Operations and booking tool for a flight seat inventory. Works on an embedded database until
-    FLIGHTCTL_DATABASE_URL names a server.
-
-    Exit codes:
-      0 done, 1 defect, 2 wrong input, 3 not found, 4 protected environment, 5 no seats, 6 wrong state,
-      7 database or service down, 8 waited too long, 9 something does not add up, 10 key of another
-      request, 11 payment declined, 130 interrupted
-    """
+    """What stands before any command."""
 
 
 def run(argv: Sequence[str], session: Session | None = None) -> int:
@@ -117,6 +119,8 @@ def _fail(error: BaseException, argv: Sequence[str], session: Session) -> int:
         write_stderr(mask("".join(traceback.format_exception(error))))
     shown = as_flightctl_error(error)
     shown.details = {**session.error_details, **shown.details}
+    if isinstance(shown, BookingNotFoundError):
+        _suggest_bookings(shown, session)
     if shown.result is not None and session.started:
         try:
             session.show(shown.result)
@@ -125,6 +129,18 @@ def _fail(error: BaseException, argv: Sequence[str], session: Session) -> int:
     as_json = session.format == "json" if session.started else wants_json(argv, os.environ.get("FLIGHTCTL_OUTPUT"))
     session.fail(shown, as_json=as_json)
     return shown.exit_status
+
+
+def _suggest_bookings(error: BookingNotFoundError, session: Session) -> None:
+    """Name the bookings that a slip of the finger or the eye made into this one."""
+    from flightctl.core.suggest import similar_bookings
+
+    try:
+        found = similar_bookings(session.runtime, str(error.details.get("bookingId", "")))
+    except FlightctlError:  # the error that there is says enough
+        return
+    if found:
+        error.hint = f"Did you mean {' or '.join(found)}?"
 
 
 def _close(session: Session) -> None:

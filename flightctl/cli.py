@@ -44,7 +44,7 @@ def _common(
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", "-o", metavar="table|json|csv", help="Form of the data (FLIGHTCTL_OUTPUT; table).",
+            "--output", "-o", metavar="|".join(FORMATS), help="Form of the data (FLIGHTCTL_OUTPUT; table).",
             callback=_remember, expose_value=False,
         ),
     ] = None,
@@ -53,6 +53,13 @@ def _common(
     ] = False,
     no_color: Annotated[
         bool, typer.Option("--no-color", help="No colours (NO_COLOR).", callback=_remember, expose_value=False)
+    ] = False,
+    no_pager: Annotated[
+        bool,
+        typer.Option("--no-pager", help="No pager (FLIGHTCTL_PAGER).", callback=_remember, expose_value=False),
+    ] = False,
+    utc: Annotated[
+        bool, typer.Option("--utc", help="Flight times in UTC.", callback=_remember, expose_value=False)
     ] = False,
     config: Annotated[
         str | None,

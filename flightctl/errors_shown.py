@@ -32,6 +32,24 @@ class InterruptedByUserError(FlightctlError):
     default_hint = ""
 
 
+EXIT_CODES: Final = {
+    0: "done",
+    1: "defect",
+    2: "wrong input",
+    3: "not found",
+    4: "protected environment",
+    5: "no seats",
+    6: "wrong state",
+    7: "database or service down",
+    8: "waited too long",
+    9: "something does not add up",
+    10: "key of another request",
+    11: "payment declined",
+    InterruptedByUserError.exit_status: "interrupted",
+}
+"""What each exit status means."""
+
+
 def unknown_command(name: str, known: Sequence[str], path: str) -> UsageError:
     from difflib import get_close_matches
 
@@ -58,7 +76,7 @@ def _from_typer(error: TyperException) -> FlightctlError:
     hint = f"See `{context.command_path} --help`." if context is not None else None
     possible = getattr(error, "possibilities", None)
     if possible:
-        message, hint = error.message, f"Did you mean {' or '.join(sorted(possible))}?"
+        message, hint = error.message, f"Did you mean {_closest(getattr(error, 'option_name', ''), possible)}?"
     if isinstance(error, typer.BadParameter) and error.message.startswith("--"):
         message = error.message  # names its option itself
     message = " ".join(message.split()).removesuffix(".")  # typer lists choices on lines of their own
@@ -67,6 +85,12 @@ def _from_typer(error: TyperException) -> FlightctlError:
     if isinstance(error, typer.BadParameter) and not hasattr(error, "param_type"):
         return ValidationError(message, hint=hint)
     return UsageError(message, hint=hint)
+
+
+def _closest(typed: str, possible: Sequence[str]) -> str:
+    from difflib import SequenceMatcher
+
+    return max(sorted(possible), key=lambda option: SequenceMatcher(None, typed, option).ratio())
 
 
 def mask(text: str) -> str:

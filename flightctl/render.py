@@ -20,6 +20,7 @@ class Output:
     format: str
     quiet: bool = False
     color: bool = True
+    pager: bool = True
 
     @property
     def is_terminal(self) -> bool:
@@ -42,7 +43,7 @@ def print_record(output: Output, view: View, record: Any) -> None:
     elif output.is_terminal:
         from flightctl.render_terminal import record_lines
 
-        _write_lines(record_lines(view, fields, color=output.color))
+        _show_lines(output, record_lines(view, fields, color=output.color))
     else:
         _print_plain(output, view, [fields])
 
@@ -56,7 +57,7 @@ def print_rows(output: Output, view: View, records: Sequence[Any], document: Map
     if output.format == "table" and output.is_terminal and not output.quiet:
         from flightctl.render_terminal import table_lines
 
-        _write_lines(table_lines(view, rows, color=output.color) if rows else ())
+        _show_lines(output, table_lines(view, rows, color=output.color) if rows else ())
     else:
         _print_plain(output, view, rows)
 
@@ -93,6 +94,15 @@ def _plain(value: Any) -> str:
 
 def _json(document: Mapping[str, Any]) -> str:
     return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+
+
+def _show_lines(output: Output, lines: Iterable[str]) -> None:
+    """On a terminal, through a pager where they are more than fit on it."""
+    from flightctl.pager import page
+
+    shown = list(lines)
+    if not (output.pager and page(shown)):
+        _write_lines(shown)
 
 
 def _write_lines(lines: Iterable[str]) -> None:

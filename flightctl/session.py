@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from flightctl.views.base import View
     from flightctl.warm import Runtimes
 
-FORMATS: Final = ("table", "json", "csv")
+FORMATS: Final = {
+    "table": "for people on a terminal; in a pipe a header and one row a line, tabs between columns, nothing cut",
+    "json": "one JSON document; a list is {content, page, size, totalElements}; errors are JSON on stderr",
+    "csv": "a header and one row a record; lists within a field have blanks between them",
+}
 MAX_ACTOR: Final = 64
 """Characters, as the column ``booking_events.actor`` has them."""
 YELLOW: Final = "33"
@@ -38,6 +42,8 @@ class Session:
         self.output: str | None = None
         self.quiet = False
         self.no_color = False
+        self.no_pager = False
+        self.utc = False
         self.config: str | None = None
         self.actor: str | None = None
         self.started = False
@@ -48,7 +54,10 @@ class Session:
     def start(self, command: str) -> None:
         """The command line of ``command`` (its path) parsed; fail now, before anything is done, if its result could not
         be printed. Others than this one refuse commands here."""
+        from flightctl.views.base import show_utc
+
         _ = self.format
+        show_utc(self.utc)
         self.started = True
 
     @property
@@ -106,7 +115,7 @@ class Session:
     def _output(self) -> "Output":
         from flightctl.render import Output
 
-        return Output(self.format, quiet=self.quiet, color=self.color)
+        return Output(self.format, quiet=self.quiet, color=self.color, pager=not self.no_pager)
 
     def show(self, record: Any) -> None:
         """Print one record; its type tells the view."""
@@ -148,6 +157,8 @@ class Session:
         """Tell a person which part of a list this is; programs read it in the JSON."""
         if not self.for_people:
             return
+        if self.utc and shown:
+            self.note("Flight times are UTC.")
         if total == 0:
             self.note("Nothing found.")
         elif shown == 0:

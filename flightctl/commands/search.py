@@ -52,6 +52,11 @@ def search(
         session.warn(warning)
     with result.trace.timing("render"):
         session.show_rows(ITINERARY, result.content, search_document(result))
+    if not result.total_elements and session.format == "table":
+        from flightctl.core.suggest import unserved
+
+        for sentence in unserved(session.runtime, source, destination):
+            session.note(sentence)
     session.show_position(len(result.content), result.page, result.size, result.total_elements)
     if explain:
         session.tell(result.trace.lines())

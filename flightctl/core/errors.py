@@ -47,12 +47,16 @@ class ValidationError(FlightctlError):
 
 
 class UnknownAirportError(FlightctlError):
+    """No airport has this IATA code."""
+
     code = "UNKNOWN_AIRPORT"
     exit_status = 2
     default_hint = "Airports are IATA codes of three letters, e.g. DEL."
 
 
 class ConfigError(FlightctlError):
+    """A setting is wrong, or the file of settings cannot be read."""
+
     code = "CONFIG_ERROR"
     exit_status = 2
     default_hint = "`flightctl config show` prints the settings in force and where each came from."
@@ -67,36 +71,48 @@ class InvalidFlightError(FlightctlError):
 
 
 class BookingNotFoundError(FlightctlError):
+    """There is no such booking."""
+
     code = "BOOKING_NOT_FOUND"
     exit_status = 3
     default_hint = "`flightctl bookings list` shows the bookings there are."
 
 
 class PaymentNotFoundError(FlightctlError):
+    """There is no such payment."""
+
     code = "PAYMENT_NOT_FOUND"
     exit_status = 3
     default_hint = "`flightctl payments list` shows the payments there are."
 
 
 class EnvironmentProtectedError(FlightctlError):
+    """What must not happen where real customers are."""
+
     code = "ENVIRONMENT_PROTECTED"
     exit_status = 4
     default_hint = "This is refused where FLIGHTCTL_ENVIRONMENT is production."
 
 
 class NoSeatsAvailableError(FlightctlError):
+    """A leg has fewer seats than were asked for."""
+
     code = "NO_SEATS_AVAILABLE"
     exit_status = 5
     default_hint = "Search again: other itineraries may have seats, and expiring holds free some."
 
 
 class HoldExpiredError(FlightctlError):
+    """The hold ended unpaid, and its seats are sold."""
+
     code = "HOLD_EXPIRED"
     exit_status = 6
     default_hint = "The seats are sold; book again."
 
 
 class InvalidStateError(FlightctlError):
+    """The booking, payment or flight is in a state that forbids it."""
+
     code = "INVALID_STATE"
     exit_status = 6
     default_hint = "`flightctl bookings history BOOKING` tells how it came to this state."
@@ -112,6 +128,8 @@ class LockAcquisitionFailedError(FlightctlError):
 
 
 class DatabaseUnavailableError(FlightctlError):
+    """The database does not answer, or refuses."""
+
     code = "DATABASE_UNAVAILABLE"
     exit_status = 7
     retryable = True
@@ -119,6 +137,8 @@ class DatabaseUnavailableError(FlightctlError):
 
 
 class ServiceUnavailableError(FlightctlError):
+    """Something else that was needed is down."""
+
     code = "SERVICE_UNAVAILABLE"
     exit_status = 7
     retryable = True
@@ -135,12 +155,16 @@ class OutcomeUnknownError(FlightctlError):
 
 
 class SchemaMismatchError(FlightctlError):
+    """The database's tables are of another version of flightctl."""
+
     code = "SCHEMA_MISMATCH"
     exit_status = 7
     default_hint = "Run `flightctl db upgrade`."
 
 
 class WaitTimeoutError(FlightctlError):
+    """It took longer than there was time to wait."""
+
     code = "WAIT_TIMEOUT"
     exit_status = 8
     retryable = True
@@ -148,18 +172,24 @@ class WaitTimeoutError(FlightctlError):
 
 
 class InvariantViolationError(FlightctlError):
+    """Seats, holds or money do not add up."""
+
     code = "INVARIANT_VIOLATION"
     exit_status = 9
     default_hint = "`flightctl audit --repair` mends what can be mended without guessing."
 
 
 class IdempotencyMismatchError(FlightctlError):
+    """The key was used for another request."""
+
     code = "IDEMPOTENCY_MISMATCH"
     exit_status = 10
     default_hint = "Use a new key for a new request."
 
 
 class PaymentDeclinedError(FlightctlError):
+    """The payment failed, and the booking with it."""
+
     code = "PAYMENT_DECLINED"
     exit_status = 11
     default_hint = "The seats are free again; book again to try another payment."

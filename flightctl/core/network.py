@@ -185,4 +185,15 @@ def _similar_cities(wanted: str, everything: list[Airport]) -> list[Airport]:
         key = found.city.casefold()
         if key not in by_city or "International" in found.name:
             by_city[key] = found
-    return [by_city[city] for city in get_close_matches(wanted, by_city, n=MAX_SUGGESTIONS, cutoff=0.75)]
+    by_city |= {name: airport(code) for name, code in OTHER_NAMES.items()}
+    close = get_close_matches(wanted, by_city, n=MAX_SUGGESTIONS, cutoff=0.75)
+    return list({by_city[city].iata: by_city[city] for city in close}.values())
+
+
+def slips(code: str) -> list[str]:
+    """Codes that differ from this one in two neighbours swapped, then those in one letter."""
+    code = code.upper()
+    swapped = [other.iata for other in _similar_codes(code)]
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    changed = [code[:i] + letter + code[i + 1 :] for i in range(len(code)) for letter in letters]
+    return [other for other in dict.fromkeys([*swapped, *changed]) if other != code]

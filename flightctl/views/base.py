@@ -1,10 +1,11 @@
 """What a view is, and how values of records are written."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from flightctl.core.errors import UnknownAirportError
 
@@ -60,8 +61,19 @@ def instant(at: datetime | None) -> str | None:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+_IN_UTC: Final = ContextVar("in_utc", default=False)
+
+
+def show_utc(wanted: bool) -> None:
+    """Whether the command that starts now shows flight times in UTC (``--utc``)."""
+    _IN_UTC.set(wanted)
+
+
 def local(at: datetime, airport: str) -> str:
-    """With the airport's offset; UTC where a damaged row names no airport, so that a list never fails for it."""
+    """A flight's time, with the airport's offset, or as ``instant`` does where the user wants UTC; UTC also where a
+    damaged row names no airport, so that a list never fails for it."""
+    if _IN_UTC.get():
+        return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
     from flightctl.core import network
 
     try:

@@ -42,7 +42,15 @@ def test_help_starts_with_examples(path: str) -> None:
 @pytest.mark.parametrize("path", sorted(EXPECTED))
 def test_every_command_takes_the_common_options_and_tells_its_exit_codes(path: str) -> None:
     text = help_of(*path.split())
-    for option in ("-o, --output table|json|csv", "-q, --quiet", "--no-color", "--config FILE", "--actor NAME"):
+    for option in (
+        "-o, --output table|json|csv",
+        "-q, --quiet",
+        "--no-color",
+        "--no-pager",
+        "--utc",
+        "--config FILE",
+        "--actor NAME",
+    ):
         assert option in text
     assert "Exit codes:\n  0 " in text
 

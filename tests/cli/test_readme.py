@@ -24,7 +24,7 @@ from .tree import commands
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = commands()
-EVERYWHERE = {"--output", "--quiet", "--no-color", "--config", "--actor", "--help"}
+EVERYWHERE = {"--output", "--quiet", "--no-color", "--no-pager", "--utc", "--config", "--actor", "--help"}
 
 
 def sections() -> dict[str, str]:
@@ -222,6 +222,8 @@ def test_json_keys_are_those_printed(printed: Callable[..., Any], tmp_path: Path
     take("db upgrade")
     take("db current")
     take("config show")
+    for topic in ("exit-codes", "errors", "formats"):
+        take("help", topic)
     _spoil_a_count(flight)
     take("audit", code=9)
 
