@@ -179,7 +179,9 @@ def sign(
 def trigger(
     ctx: typer.Context,
     booking: CallbackBooking,
-    outcome: Annotated[str, typer.Option(metavar="O", help="What is reported: success, failure; timeout: nothing.")],
+    outcome: Annotated[
+        str, typer.Option(metavar="success|failure|timeout", help="What is reported; timeout: nothing.")
+    ],
     delay: Annotated[str, typer.Option(metavar="6m", help="How late, as if that time had gone by.")] = "0s",
     duplicate: Annotated[int, typer.Option(metavar="N", help="How often it is reported.")] = 1,
     reorder: Annotated[bool, typer.Option("--reorder", help="The opposite, overtaken, comes after it.")] = False,
