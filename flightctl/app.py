@@ -25,6 +25,7 @@ class Root(LazyGroup):
         "holds": "List the holds that are running, and extend them.",
         "bookings": "Show, list and trace bookings.",
         "flights": "Show, list, add, change and cancel flights.",
+        "manifest": "List the bookings on a flight.",
         "payments": "Show, list, process and refund payments.",
         "routes": "Fill the cache of routes.",
         "schedule": "Compare schedule files with what is loaded, import and export them.",

@@ -616,3 +616,20 @@ class ExportResult:
     rows: tuple[ExportedRow, ...]
     flights: int
     left_out: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestEntry:
+    """A booking on a flight, which is its ``leg_order``-th of ``legs``; ``paid`` is what was paid for the whole booking
+    and is not to go back, None: nothing."""
+
+    booking_id: str
+    user_id: str
+    seats: int
+    status: BookingStatus
+    flight_identifier: str
+    leg_order: int
+    legs: int
+    total_price: Decimal
+    paid: Decimal | None
+    created_at: datetime

@@ -1,9 +1,10 @@
 """Bookings and their events."""
 
+from decimal import Decimal
 from typing import Any, Final
 
 from flightctl.core import model
-from flightctl.views.base import Fields, View, instant, money, text_of
+from flightctl.views.base import Cell, Fields, View, instant, money, text_of
 
 
 def booking(record: model.Booking) -> dict[str, Any]:
@@ -84,3 +85,38 @@ EVENT: Final = View(
     ),
     id_keys=("bookingId",),
 )
+
+
+def _manifest_entry(record: model.ManifestEntry) -> Fields:
+    return {
+        "bookingId": record.booking_id,
+        "userId": record.user_id,
+        "noOfSeats": record.seats,
+        "status": record.status.value,
+        "flightIdentifier": record.flight_identifier,
+        "legOrder": record.leg_order,
+        "legs": record.legs,
+        "totalPrice": money(record.total_price),
+        "paid": money(record.paid or Decimal(0)),
+        "createdAt": instant(record.created_at),
+    }
+
+
+MANIFEST: Final = View(
+    _manifest_entry,
+    (
+        "bookingId", "userId", "noOfSeats", "status", "flightIdentifier", "legOrder", "legs", "totalPrice", "paid",
+        "createdAt",
+    ),
+    cells=(
+        text_of("bookingId", "booking"),
+        text_of("userId", "user"),
+        text_of("noOfSeats", "seats", right=True),
+        text_of("status"),
+        Cell("leg", lambda fields: f"{fields['legOrder']}/{fields['legs']}"),
+        text_of("paid", right=True),
+        text_of("createdAt", "booked"),
+        text_of("flightIdentifier", "itinerary", wide=True),
+    ),
+    id_keys=("bookingId",),
+)  # fmt: skip

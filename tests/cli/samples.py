@@ -100,4 +100,8 @@ RECORDS: list[tuple[View, Any]] = [
         ),
     ),
     (payments.LATE, m.LatePayment(PAYMENT, m.BookingStatus.EXPIRED, "tab\there\n", "A1", m.RefundStatus.DUE)),
+    (
+        bookings.MANIFEST,
+        m.ManifestEntry("K7QX2M", "tab\there", 2, BOOKING.status, "6E203-20261201", 1, 2, Decimal(9), None, AT),
+    ),
 ]

@@ -108,6 +108,7 @@ LISTED = {
     "DoctorCheck",
     "FlightDifference",
     "ExportedRow",
+    "ManifestEntry",
     "LatePayment",
 }
 """Records that commands show in lists only, or that are none."""

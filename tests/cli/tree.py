@@ -16,8 +16,8 @@ EXPECTED = {
     "flights list", "flights show", "flights seats", "flights add", "flights cancel", "flights update",
     "payments list", "payments show", "payments process", "payments callback", "payments refund",
     "payments sign", "payments trigger", "payments late",
-    "schedule import", "schedule export", "routes precompute", "audit", "doctor", "db upgrade", "db current",
-    "config show", "-", "shell", "completion", "help",
+    "schedule import", "schedule export", "manifest", "routes precompute", "audit", "doctor", "db upgrade",
+    "db current", "config show", "-", "shell", "completion", "help",
     "bench book", "bench search", "bench sweep", "bench pay", "bench start", "bench seed",
 }  # fmt: skip
 GROUPS = {path.split()[0] for path in EXPECTED if " " in path}
