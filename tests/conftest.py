@@ -316,8 +316,15 @@ class Cli:
         self, *args: str | Path, env: Mapping[str, str] | None = None, stdin: int = subprocess.DEVNULL
     ) -> subprocess.Popen[str]:
         """Starts a command and leaves it running, until `finish` or the end of the test."""
+        return self._launch(["-m", "flightctl", *map(str, args)], env, stdin)
+
+    def start_code(self, code: str, *args: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        """The same for a program that patches flightctl before it runs it."""
+        return self._launch(["-c", code, *args], env, subprocess.DEVNULL)
+
+    def _launch(self, args: list[str], env: Mapping[str, str] | None, stdin: int) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flightctl", *map(str, args)],
+            [sys.executable, *args],
             cwd=self._cwd,
             env=self.env | dict(env or {}),
             stdin=stdin,

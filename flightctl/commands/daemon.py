@@ -19,7 +19,10 @@ def daemon(
     ] = None,
     no_sweep: Annotated[bool, typer.Option("--no-sweep", help="Without the sweep.")] = False,
     no_payments: Annotated[bool, typer.Option("--no-payments", help="Without the payment processor.")] = False,
-    metrics_port: Annotated[int | None, typer.Option(metavar="P", help="Serve metrics on this port.")] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(metavar="P", help="Serve /metrics and /healthz on this port.")
+    ] = None,
+    metrics_address: Annotated[str, typer.Option(metavar="A", help="Of which address.")] = "127.0.0.1",
 ) -> None:
     """Examples:
       flightctl daemon
@@ -29,7 +32,8 @@ def daemon(
     Run the sweep and the payment processor until stopped.
 
     SIGTERM or SIGINT lets the work in hand finish, for at most 30 s. Several daemons may run at
-    once. Logs go to stderr.
+    once. Logs go to stderr. Under systemd it says when it is ready, and its watchdog hears of it
+    while both loops turn.
 
     Exit codes:
       0 stopped by a signal, 2 wrong option or setting, 7 the schema is not the one needed
@@ -41,4 +45,5 @@ def daemon(
         sweep=not no_sweep,
         payments=not no_payments,
         metrics_port=metrics_port,
+        metrics_address=metrics_address,
     )

@@ -4,7 +4,6 @@ The loops only repeat, sleep and stop; the work is ``sweeper.sweep`` and ``payme
 away is waited for. The first SIGTERM or SIGINT drains (at most DRAIN_SECONDS), the second ends at once.
 """
 
-import logging
 import os
 import queue
 import secrets
@@ -13,57 +12,24 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Final
 
 from flightctl.core import payments, sweeper, workers
+from flightctl.core.daemon_log import complain, configure_logging, say, warn
 from flightctl.core.errors import ConfigError, FlightctlError, SchemaMismatchError, ValidationError
+from flightctl.core.loops import Loop, patience
+from flightctl.core.metrics import Metrics
 from flightctl.core.runtime import Runtime
+from flightctl.core.systemd import Notifier
 
 DRAIN_SECONDS: Final = 30
 BEAT_SECONDS: Final = 3.0
+LATE_SECONDS: Final = 15.0
+"""A database that did not answer for five beats is away."""
+WATCH_SECONDS: Final = 5.0
 _BACKOFF_START, _BACKOFF_LIMIT = 0.5, 10.0
 _CONTINUE_AT_ONCE: Final = 0.0
-
-log = logging.getLogger("flightctl.daemon")
-
-
-@dataclass(slots=True)
-class _Loop:
-    """One repeated task: ``work`` does a round and returns the seconds to sleep; ``healthy`` feeds the heartbeat."""
-
-    role: str
-    work: Callable[[], float]
-    healthy: bool = True
-
-
-class Metrics:
-    """Counters for Prometheus; does nothing until ``serve`` is called, so that nobody else pays for the library."""
-
-    def __init__(self) -> None:
-        self._counters: dict[str, Any] = {}
-
-    def serve(self, port: int) -> None:
-        """Raises ValidationError when the port is not to be had."""
-        from prometheus_client import Counter, Gauge, start_http_server
-
-        names = ("expired_bookings", "payments_succeeded", "payments_failed", "payments_timed_out", "refunds_paid")
-        for name in (*names, "loop_errors"):
-            self._counters[name] = Counter(f"flightctl_{name}", f"{name.replace('_', ' ')} of this daemon")
-        self._counters["last_sweep"] = Gauge("flightctl_last_sweep_timestamp_seconds", "end of the last sweep")
-        try:
-            start_http_server(port, addr="127.0.0.1")
-        except (OSError, OverflowError) as error:
-            raise ValidationError(f"--metrics-port {port} cannot be opened: {error}") from error
-
-    def add(self, name: str, amount: int) -> None:
-        if amount and name in self._counters:
-            self._counters[name].inc(amount)
-
-    def swept(self) -> None:
-        if "last_sweep" in self._counters:
-            self._counters["last_sweep"].set_to_current_time()
 
 
 class Daemon:
@@ -77,30 +43,84 @@ class Daemon:
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._told = False
         self._id = f"{socket.gethostname()[:32]}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._reached_at: float | None = None
+        self._notifier = Notifier()
         self.metrics = Metrics()
-        self._loops = [
-            *([_Loop("sweep", self._sweep)] if sweep else []),
-            *([_Loop("payments", self._pay)] if payments else []),
+        patient = patience(runtime.settings)
+        self.loops = [
+            *([Loop("sweep", self._sweep, patient)] if sweep else []),
+            *([Loop("payments", self._pay, patient)] if payments else []),
         ]
-        runtime.warn = lambda message: log.warning("redis", extra={"fields": {"detail": message}})
+        runtime.warn = lambda message: warn("redis", detail=message)
 
     def run(self) -> None:
         """Run until stopped; returns when drained, or after DRAIN_SECONDS."""
-        threads = [threading.Thread(target=self._repeat, args=(loop,), daemon=True) for loop in self._loops]
+        say("started", worker=self._id, loops=",".join(loop.role for loop in self.loops))
+        threads = []
+        for loop in self.loops:
+            loop.turn()
+            loop.thread = threading.Thread(target=self._repeat, args=(loop,), daemon=True)
+            threads.append(loop.thread)
         threads.append(threading.Thread(target=self._beat, daemon=True))
-        _say("started", worker=self._id, loops=",".join(loop.role for loop in self._loops))
         for thread in threads:
             thread.start()
-        signum = self._signals.get()
-        _say("draining", signal=signal.Signals(signum).name)
+        self._notifier.tell("READY=1", "STATUS=started")
+        signum = self._watch_until_signal()
+        name = signal.Signals(signum).name
+        say("draining", signal=name)
+        self._notifier.tell("STOPPING=1", f"STATUS=draining after {name}")
         self._stop.set()
         deadline = time.monotonic() + DRAIN_SECONDS
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         drained = not any(thread.is_alive() for thread in threads)
-        _say("stopped", worker=self._id, drained=str(drained).lower())
+        say("stopped", worker=self._id, drained=str(drained).lower())
         if not drained:
             os._exit(0)  # the interpreter would wait for a gateway's threads; their payments' leases will run out
+
+    def _watch_until_signal(self) -> int:
+        """Tell the service manager how it goes; its watchdog hears of us only while every loop turns.
+
+        A database that is away does not count: starting again would not bring it back, and the loops go on trying.
+        """
+        pause = min(WATCH_SECONDS, (self._notifier.watchdog_seconds or WATCH_SECONDS * 2) / 2)
+        told = ""
+        while True:
+            try:
+                return self._signals.get(timeout=pause)
+            except queue.Empty:
+                stuck = "; ".join(loop.stuck for loop in self.loops if loop.stuck)
+            if stuck and not told:
+                complain("stuck", detail=stuck)
+            told = stuck
+            status = f"STATUS={'; '.join(self.troubles()) or 'working'}"
+            if self._notifier.watchdog_seconds and not stuck:
+                self._notifier.tell("WATCHDOG=1", status)
+            else:
+                self._notifier.tell(status)
+
+    def troubles(self) -> list[str]:
+        """What keeps the daemon from its work, one sentence each; empty when all is well."""
+        found = ["the daemon is stopping"] if self._stop.is_set() else []
+        found += [loop.trouble for loop in self.loops if loop.trouble]
+        error = next((f": {loop.error}" for loop in self.loops if loop.error), "")
+        if self._reached_at is None:
+            found.append(f"the database has not been reached yet{error}")
+        elif (silent := time.monotonic() - self._reached_at) > LATE_SECONDS:
+            found.append(f"the database has not been reached for {silent:.0f} s{error}")
+        return found
+
+    def health(self) -> tuple[bool, dict[str, Any]]:
+        """For ``/healthz``: the loops are alive, and the database was reached lately."""
+        troubles = self.troubles()
+        now = time.monotonic()
+        return not troubles, {
+            "status": "unhealthy" if troubles else "ok",
+            "reasons": troubles,
+            "worker": self._id,
+            "loops": {loop.role: "failing" if loop.trouble or not loop.healthy else "ok" for loop in self.loops},
+            "databaseReachedSecondsAgo": None if self._reached_at is None else round(now - self._reached_at, 1),
+        }
 
     def stop(self, signum: int, _frame: FrameType | None) -> None:
         """Signal handler: the first call drains, the second ends the process at once."""
@@ -109,41 +129,56 @@ class Daemon:
         self._told = True
         self._signals.put(signum)
 
-    def _repeat(self, loop: _Loop) -> None:
+    def _repeat(self, loop: Loop) -> None:
         backoff = _BACKOFF_START
         while not self._stop.is_set():
+            began = time.monotonic()
             try:
                 pause = loop.work()
                 if not loop.healthy:
-                    _say("recovered", loop=loop.role)
-                loop.healthy, backoff = True, _BACKOFF_START
+                    say("recovered", loop=loop.role)
+                loop.succeed()
+                backoff = _BACKOFF_START
+                self._reached_at = time.monotonic()
             except FlightctlError as error:
                 self._failed(loop, error.code, error.message)
                 pause, backoff = backoff, min(_BACKOFF_LIMIT, backoff * 2)
             except Exception as error:  # noqa: BLE001 - a defect in one round must not end the loop that expires holds
                 self._failed(loop, "INTERNAL_ERROR", type(error).__name__)
                 pause, backoff = backoff, min(_BACKOFF_LIMIT, backoff * 2)
+            else:
+                self.metrics.took(loop.role, time.monotonic() - began)
+            loop.turn(pause)
             self._stop.wait(pause)
 
-    def _failed(self, loop: _Loop, code: str, message: str) -> None:
-        loop.healthy = False
+    def _failed(self, loop: Loop, code: str, message: str) -> None:
+        loop.fail(f"{code}: {message}")
         self.metrics.add("loop_errors", 1)
-        log.error("error", extra={"fields": {"loop": loop.role, "code": code, "detail": message}})
+        complain("error", loop=loop.role, code=code, detail=message)
+
+    def _stopping(self, role: str) -> Callable[[], bool]:
+        """What a round asks at every step; asking shows that it moves."""
+        [loop] = [loop for loop in self.loops if loop.role == role]
+
+        def ask() -> bool:
+            loop.turn()
+            return self._stop.is_set()
+
+        return ask
 
     def _sweep(self) -> float:
-        result = sweeper.sweep(self._runtime, stopping=self._stop.is_set)
+        result = sweeper.sweep(self._runtime, stopping=self._stopping("sweep"))
         self.metrics.add("expired_bookings", result.expired_bookings)
-        self.metrics.swept()
         if result.expired_bookings:
-            _say("swept", bookings=result.expired_bookings, seats=result.seats_released, ms=result.took_ms)
+            say("swept", bookings=result.expired_bookings, seats=result.seats_released, ms=result.took_ms)
         for line in result.skipped:
-            log.error("not-swept", extra={"fields": {"detail": line}})
+            complain("not-swept", detail=line)
         return self._interval
 
     def _pay(self) -> float:
         settings = self._runtime.settings
         limit: int = settings["payments.batch_size"]
-        result = payments.run_once(self._runtime, limit=limit, stopping=self._stop.is_set)
+        result = payments.run_once(self._runtime, limit=limit, stopping=self._stopping("payments"))
         moved = result.claimed + result.refunded
         for name, amount in (
             ("payments_succeeded", result.succeeded),
@@ -153,7 +188,7 @@ class Daemon:
         ):
             self.metrics.add(name, amount)
         if moved:
-            _say(
+            say(
                 "paid",
                 succeeded=result.succeeded,
                 failed=result.failed,
@@ -161,29 +196,36 @@ class Daemon:
                 refunded=result.refunded,
             )
         for line in result.errors:
-            log.error("payment", extra={"fields": {"detail": line}})
+            complain("payment", detail=line)
         return _CONTINUE_AT_ONCE if moved else float(settings["payments.interval"])
 
     def _beat(self) -> None:
         """Say that the healthy loops are alive, and at the end that they are gone."""
         while not self._stop.is_set():
-            for loop in self._loops:
-                if loop.healthy:
+            for loop in self.loops:
+                if loop.healthy and not loop.stuck:
                     self._try(lambda tx, role=loop.role: workers.beat(tx, f"{self._id}:{role}", role))  # type: ignore[misc]
             if self._stop.wait(BEAT_SECONDS):
                 break
-        for loop in self._loops:
+        for loop in self.loops:
             self._try(lambda tx, role=loop.role: workers.leave(tx, f"{self._id}:{role}"))  # type: ignore[misc]
 
     def _try(self, work: Callable[[Any], None]) -> None:
         try:
             self._runtime.database.run(work)
+            self._reached_at = time.monotonic()
         except FlightctlError as error:
-            log.warning("heartbeat", extra={"fields": {"code": error.code, "detail": error.message}})
+            warn("heartbeat", code=error.code, detail=error.message)
 
 
 def run(
-    runtime: Runtime, *, sweep_interval: float | None, sweep: bool, payments: bool, metrics_port: int | None
+    runtime: Runtime,
+    *,
+    sweep_interval: float | None,
+    sweep: bool,
+    payments: bool,
+    metrics_port: int | None,
+    metrics_address: str = "127.0.0.1",
 ) -> None:
     """Run the loops until SIGTERM or SIGINT; log lines go to stderr.
 
@@ -199,9 +241,12 @@ def run(
         raise ValidationError(f"--metrics-port {metrics_port} is no port")
     configure_logging()
     daemon = Daemon(runtime, sweep_interval=interval, sweep=sweep, payments=payments)
+    # Made here, where a wrong URL still ends the command, and by one thread alone.
+    _ = runtime.database, runtime.locks
     if metrics_port is not None:
-        daemon.metrics.serve(metrics_port)
-    _ = runtime.locks  # made here, where a wrong redis.url still ends the command, and by one thread alone
+        from flightctl.core.status_server import serve
+
+        serve(metrics_address, metrics_port, daemon.metrics.open(runtime, daemon.loops), daemon.health)
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, daemon.stop)
     try:
@@ -209,40 +254,5 @@ def run(
     except (SchemaMismatchError, ConfigError):
         raise
     except FlightctlError as error:
-        log.error("error", extra={"fields": {"code": error.code, "detail": error.message}})
+        complain("error", code=error.code, detail=error.message)
     daemon.run()
-
-
-def _say(event: str, **fields: Any) -> None:
-    log.info(event, extra={"fields": fields})
-
-
-class _Logfmt(logging.Formatter):
-    """``ts=… level=… event=… key=value``: one line an event, readable by people and by machines."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        fields = {
-            "ts": f"{moment}.{int(record.msecs):03d}Z",
-            "level": record.levelname.lower(),
-            "event": record.getMessage(),
-            **getattr(record, "fields", {}),
-        }
-        return " ".join(f"{key}={_quoted(str(value))}" for key, value in fields.items())
-
-
-def _quoted(value: str) -> str:
-    if value and value.isprintable() and not any(character in value for character in ' "='):
-        return value
-    words = " ".join(value.replace('"', "'").split())
-    return '"' + "".join(character if character.isprintable() else "?" for character in words) + '"'
-
-
-def configure_logging() -> None:
-    """Send the daemon's log lines to stderr."""
-    if not log.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(_Logfmt())
-        log.addHandler(handler)
-        log.setLevel(logging.INFO)
-        log.propagate = False
