@@ -20,6 +20,7 @@ from flightctl.core.settings import Settings
 
 SEATS_SECONDS: Final = 60
 ROUTES_SECONDS: Final = 3600
+_TRIAL_MS: Final = 1000
 _BATCH: Final = 1000
 """Keys per MGET or script call: Redis serves others between calls."""
 
@@ -249,6 +250,21 @@ class Cache:
             return all(answer == b"PONG" for answer in answers)
 
         return self.call(run) is True
+
+    def info(self) -> dict[str, str]:
+        """What a server of it says of itself (INFO), for `doctor`; empty when it says nothing."""
+
+        def run(wire: Wire, deadline: float) -> Any:
+            return accepted(wire.ask([Command(("INFO",), node=wire.servers(deadline)[0])], deadline))[0]
+
+        text = self.call(run)
+        lines = text.decode("utf-8", "replace").splitlines() if isinstance(text, bytes) else []
+        return {name: value for name, colon, value in (line.partition(":") for line in lines) if colon}
+
+    def takes_writes(self) -> bool:
+        """Whether a key can be set, as a lock is: a full Redis, a replica and a user without the right refuse it."""
+        key = self.key("inventory:lock:doctor")
+        return self.ask(Command(("SET", key, "1", "PX", _TRIAL_MS), key)) == [b"OK"]
 
     def _route_key(self, source: str, destination: str, day: date) -> str:
         return self.key(f"routes:{source}:{destination}:{day.isoformat()}")
