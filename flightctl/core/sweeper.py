@@ -19,6 +19,7 @@ from flightctl.core.database import Operation, Transaction
 from flightctl.core.errors import (
     DatabaseUnavailableError,
     FlightctlError,
+    LockAcquisitionFailedError,
     OutcomeUnknownError,
     SchemaMismatchError,
     ValidationError,
@@ -71,6 +72,31 @@ _LOCK: Final = (
     .prefix_with("STRAIGHT_JOIN", dialect="mysql")
     .with_for_update()
 )
+_LOCK_FREE: Final = (
+    select(bookings.c.booking_id)
+    .where(bookings.c.booking_id.in_(bindparam("booking_ids", expanding=True)))
+    .order_by(bookings.c.booking_id)
+    .with_for_update(skip_locked=True)
+)
+_LOCK_FREE_FLIGHTS: Final = (
+    select(flights.c.flight_id)
+    .where(flights.c.flight_id.in_(bindparam("flight_ids", expanding=True)))
+    .order_by(flights.c.flight_id)
+    .with_for_update(skip_locked=True)
+)
+_LEGS: Final = select(booking_flights.c.booking_id, booking_flights.c.flight_id).where(
+    booking_flights.c.booking_id.in_(bindparam("booking_ids", expanding=True))
+)
+_STILL_OPEN: Final = (
+    select(seat_reservations.c.booking_id)
+    .where(
+        seat_reservations.c.booking_id.in_(bindparam("booking_ids", expanding=True)),
+        seat_reservations.c.deleted_at.is_(None),
+    )
+    .distinct()
+)
+_NO_SKIP_LOCKED: Final = 1064
+"""MariaDB before 10.6 does not know the words."""
 _LEFT_BY_CANCEL: Final = (
     select(bookings.c.booking_id, flights.c.flight_id)
     .join(booking_flights, booking_flights.c.booking_id == bookings.c.booking_id)
@@ -91,6 +117,8 @@ class _Tally:
     seats: int = 0
     flights: set[str] = field(default_factory=set)
     skipped: list[str] = field(default_factory=list)
+    busy: list[str] = field(default_factory=list)
+    """Bookings whose rows somebody else kept: another sweep, most likely, that ends them itself."""
 
     def add(self, other: "_Tally") -> None:
         self.bookings += other.bookings
@@ -98,6 +126,7 @@ class _Tally:
         self.seats += other.seats
         self.flights |= other.flights
         self.skipped += other.skipped
+        self.busy += other.busy
 
 
 def sweep(
@@ -142,8 +171,17 @@ def _sweep_lapsed(runtime: Runtime, cutoff: datetime, size: int, stopping: Calla
     for booking_ids in _batches(runtime, cutoff, size):
         if stopping():
             break
-        total.add(_expire_batch(runtime, booking_ids))
+        total.add(_expire_batch(runtime, booking_ids, patient=not total.busy))
+    total.skipped += [f"{booking}: its rows stayed locked by others" for booking in _still_open(runtime, total.busy)]
     return total
+
+
+def _still_open(runtime: Runtime, booking_ids: Sequence[str]) -> list[str]:
+    if not booking_ids:
+        return []
+    return runtime.database.read(
+        lambda tx: sorted(tx.execute(_STILL_OPEN, {"booking_ids": list(booking_ids)}).scalars())
+    )
 
 
 def sweep_booking(runtime: Runtime, booking_id: str) -> bool:
@@ -176,18 +214,29 @@ def _lapsed(runtime: Runtime, cutoff: datetime, after: tuple[datetime, int] | No
     return runtime.database.read(lambda tx: list(tx.execute(query, {"cutoff": cutoff}).all()))
 
 
-def _expire_batch(runtime: Runtime, booking_ids: Sequence[str]) -> _Tally:
-    """Expire a batch; when it fails as a whole, each booking by itself, so that one bad booking stops no other."""
+def _expire_batch(runtime: Runtime, booking_ids: Sequence[str], *, patient: bool = True) -> _Tally:
+    """Expire a batch; when it fails as a whole, each booking by itself, so that one bad booking stops no other.
+
+    When others keep rows of it, those that are free, all at once; and when that happened before (not ``patient``),
+    without waiting. A sweep behind one that hangs would else take an hour, and cron would start sixty.
+    """
     flight_ids: Sequence[str] = ()
     if runtime.cache.configured:  # who else would ask for their locks and counts
         flight_ids = runtime.database.read(
             lambda tx: tx.execute(_FLIGHTS, {"booking_ids": list(booking_ids)}).scalars().all()
         )
+    if not patient and (free := _expire_what_is_free(runtime, sorted(flight_ids), booking_ids)) is not None:
+        return free
     try:
         return inventory.change_seats(runtime, sorted(flight_ids), lambda tx: _expire(tx, booking_ids), Operation())
     except (DatabaseUnavailableError, SchemaMismatchError, OutcomeUnknownError):
         raise
     except FlightctlError as error:
+        if isinstance(error, LockAcquisitionFailedError):
+            if runtime.database.embedded:  # its lock is of the whole file
+                raise
+            if (free := _expire_what_is_free(runtime, sorted(flight_ids), booking_ids)) is not None:
+                return free
         if len(booking_ids) == 1:
             return _Tally(skipped=[f"{booking_ids[0]}: {error.message}"])
     total = _Tally()
@@ -221,6 +270,31 @@ def _expire(tx: Transaction, booking_ids: Sequence[str]) -> _Tally:
     records.move_many(tx, reasons, BookingStatus.PENDING, BookingStatus.EXPIRED, actor=SWEEPER, failure=REASON)
     inventory.give_back(tx, freed)
     return _Tally(len(ending), len(holds), sum(freed.values()), set(freed), skipped)
+
+
+def _expire_what_is_free(runtime: Runtime, flight_ids: Sequence[str], booking_ids: Sequence[str]) -> _Tally | None:
+    """None where the server cannot pass over locked rows."""
+
+    def work(tx: Transaction) -> _Tally:
+        if tx.operation.commit_unknown and (done := _done_before(tx, booking_ids)):
+            return done
+        free = set(tx.execute(_LOCK_FREE, {"booking_ids": list(booking_ids)}).scalars())
+        legs = tx.execute(_LEGS, {"booking_ids": sorted(free)}).all()
+        wanted = sorted({leg.flight_id for leg in legs})
+        unlocked = set(tx.execute(_LOCK_FREE_FLIGHTS, {"flight_ids": wanted}).scalars())
+        free -= {leg.booking_id for leg in legs if leg.flight_id not in unlocked}
+        tally = _expire(tx, sorted(free)) if free else _Tally()
+        tally.busy += sorted(set(booking_ids) - free)
+        return tally
+
+    try:
+        return inventory.change_seats(runtime, flight_ids, work, Operation())
+    except LockAcquisitionFailedError:
+        return _Tally(busy=list(booking_ids))
+    except DatabaseUnavailableError as error:
+        if error.details.get("databaseError") != _NO_SKIP_LOCKED:
+            raise
+        return None
 
 
 def _done_before(tx: Transaction, booking_ids: Sequence[str]) -> _Tally | None:
