@@ -1,7 +1,6 @@
 """The booking use case: one transaction claims the key, takes the seats and writes everything that belongs to them."""
 
 import secrets
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -16,15 +15,11 @@ from flightctl.core.database import Operation, Transaction
 from flightctl.core.database_errors import duplicate_key, translate, violated_check
 from flightctl.core.errors import (
     FlightctlError,
-    HoldExpiredError,
     IdempotencyMismatchError,
     InvalidFlightError,
-    InvalidStateError,
     LockAcquisitionFailedError,
-    PaymentDeclinedError,
     ServiceUnavailableError,
     ValidationError,
-    WaitTimeoutError,
 )
 from flightctl.core.identifiers import new_booking_id, new_payment_id, parse_identifier, storable
 from flightctl.core.model import (
@@ -42,6 +37,7 @@ from flightctl.core.routing import check_connection
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import booking_flights, bookings, payments
 from flightctl.core.settings import Settings
+from flightctl.core.waiting import await_status
 from flightctl.core.workers import processor_alive
 
 KEY_LENGTH: Final = 128
@@ -52,7 +48,6 @@ _CLAIM_ATTEMPTS: Final = 20
 _OWN_ID: Final = frozenset({"PRIMARY", "bookings.booking_id"})
 _LOOK_AGAIN: Final = _OWN_ID | {inventory.NOT_TAKEN, "uq_bookings_idempotency_key", "bookings.idempotency_key"}
 """Constraints that refuse a claim because the world has moved since the look: the next look tells how."""
-_POLL_START, _POLL_LIMIT = 0.05, 0.5
 
 _BY_KEY: Final = select(bookings.c.booking_id, bookings.c.status).where(bookings.c.idempotency_key == bindparam("key"))
 _ADD_BOOKING: Final = insert(bookings)
@@ -283,7 +278,7 @@ def _event_values(order: _Order, booking_id: str, actor: str, operation: Operati
 def book_and_wait(runtime: Runtime, request: BookRequest, timeout_seconds: float) -> BookResult:
     """Book, then wait for the payment's outcome.
 
-    Raises ServiceUnavailableError at once, with nothing held, when no processor is alive; what ``await_outcome`` raises
+    Raises ServiceUnavailableError at once, with nothing held, when no processor is alive; what ``await_status`` raises
     carries the BookResult as ``result``.
     """
     key = secrets.token_hex(12) if request.idempotency_key is None else request.idempotency_key
@@ -296,7 +291,9 @@ def book_and_wait(runtime: Runtime, request: BookRequest, timeout_seconds: float
         )
     result = book(runtime, request)
     try:
-        return BookResult(await_outcome(runtime, result.booking.booking_id, timeout_seconds), result.replayed)
+        return BookResult(
+            await_status(runtime, result.booking.booking_id, timeout_seconds=timeout_seconds), result.replayed
+        )
     except FlightctlError as error:
         error.details.setdefault("idempotencyKey", key[:KEY_LENGTH])
         if isinstance(error.result, Booking):
@@ -308,39 +305,3 @@ def _answered(tx: Transaction, key: str) -> bool:
     """Whether the key has made a booking that waits for nothing any more: it is replayed, processor or not."""
     row = tx.execute(_BY_KEY, {"key": storable(key)}).first()
     return row is not None and row.status != BookingStatus.PENDING.value
-
-
-def await_outcome(runtime: Runtime, booking_id: str, timeout_seconds: float) -> Booking:
-    """Poll until the booking is CONFIRMED.
-
-    Raises PaymentDeclinedError (FAILED), HoldExpiredError (EXPIRED), InvalidStateError (CANCELLED) or WaitTimeoutError,
-    each with the Booking as ``result``.
-    """
-    deadline = time.monotonic() + timeout_seconds
-    pause = _POLL_START
-    while True:
-        booking = runtime.database.read(lambda tx: records.load_booking(tx, booking_id))
-        if booking.status is BookingStatus.CONFIRMED:
-            return booking
-        if booking.status is not BookingStatus.PENDING:
-            raise _unhappy_end(booking)
-        if time.monotonic() + pause > deadline:
-            raise WaitTimeoutError(
-                f"booking {booking_id} is still PENDING after {timeout_seconds:g} s",
-                details={"bookingId": booking_id},
-                result=booking,
-            )
-        time.sleep(pause)
-        pause = min(_POLL_LIMIT, pause * 1.5)
-
-
-def _unhappy_end(booking: Booking) -> FlightctlError:
-    details = {"bookingId": booking.booking_id, "status": booking.status.value}
-    if booking.status is BookingStatus.FAILED:
-        why = booking.failure_reason or "the payment was declined"
-        return PaymentDeclinedError(f"booking {booking.booking_id} failed: {why}", details=details, result=booking)
-    if booking.status is BookingStatus.EXPIRED:
-        return HoldExpiredError(
-            f"booking {booking.booking_id} expired before it was paid", details=details, result=booking
-        )
-    return InvalidStateError(f"booking {booking.booking_id} was cancelled", details=details, result=booking)

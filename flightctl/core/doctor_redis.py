@@ -16,7 +16,7 @@ SLOW_SECONDS: Final = 0.05
 """From here on a call counts as trouble (cache.py): a few of them, and Redis is left alone."""
 OLDEST: Final = 6
 FULL_SHARE: Final = 0.9
-_MEANWHILE: Final = "Searches are slower meanwhile; bookings are as safe as ever."
+_MEANWHILE: Final = "searches are slower meanwhile, bookings are as safe as ever"
 _LOOKS: Final = 5
 
 
@@ -60,7 +60,7 @@ def _unusable(shown: str, said: list[str], runtime: Runtime) -> DoctorCheck:
     }
     pause = f"Every command leaves it alone for {runtime.settings['redis.pause']:g} s after a failure."
     step = steps.get(reason, "Look at its log.")
-    return DoctorCheck("redis", WARNING, f"{shown} is not usable ({reason}). {_MEANWHILE}", f"{step} {pause}")
+    return DoctorCheck("redis", WARNING, f"{shown} is not usable ({reason}); {_MEANWHILE}", f"{step} {pause}")
 
 
 def _state(shown: str, latency: float, facts: dict[str, Any]) -> DoctorCheck:
@@ -72,7 +72,7 @@ def _state(shown: str, latency: float, facts: dict[str, Any]) -> DoctorCheck:
     if version.partition(".")[0].isdigit() and int(version.partition(".")[0]) < OLDEST:
         return DoctorCheck("redis", WARNING, detail, f"flightctl needs Redis {OLDEST} or newer.")
     if latency > SLOW_SECONDS:
-        return DoctorCheck("redis", WARNING, detail, f"It is too slow to be of use. {_MEANWHILE}")
+        return DoctorCheck("redis", WARNING, detail, f"It is too slow to be of use: {_MEANWHILE}.")
     if limit and policy == "noeviction":
         step = "Set maxmemory-policy to allkeys-lru: all keys of flightctl may go, and a full Redis refuses new ones."
         if used > FULL_SHARE * limit:

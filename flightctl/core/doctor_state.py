@@ -107,7 +107,8 @@ def _payments(now: Vitals) -> DoctorCheck:
         hint = "`flightctl payments process` asks the gateway again; `flightctl payments list --status PROCESSING`."
         return DoctorCheck("payments", WARNING, detail, hint)
     if now.requested_age > PAYMENT_SECONDS:
-        hint = "Run `flightctl payments process --all`; see whether a processor is alive, and its log."
+        sweep = "`flightctl sweep`, which ends those whose hold has lapsed, then " if now.lapsed else ""
+        hint = f"Run {sweep}`flightctl payments process --all`; see whether a processor is alive, and its log."
         return DoctorCheck("payments", WARNING, detail, hint)
     return DoctorCheck("payments", OK, detail)
 

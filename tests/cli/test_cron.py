@@ -74,7 +74,7 @@ def test_a_sweep_that_outlives_its_minute(world: World, cli: Cli, backend: Backe
 @SERVER
 def test_what_others_keep_is_passed_over_at_once(world: World) -> None:
     """A booking and a flight are kept by a transaction that hangs. One wait for locks is borne, not one a batch."""
-    bookings = lapsed(world, 12)
+    bookings = lapsed(world, 60)  # of a smaller table the server would scan, and lock, all rows
     runtime = world.another(FLIGHTCTL_DATABASE_LOCK_TIMEOUT="1s")
     kept = [booking for booking in bookings if "F3" in dict(world.holds(booking))]
     other = bookings[0]
@@ -86,7 +86,7 @@ def test_what_others_keep_is_passed_over_at_once(world: World) -> None:
     from flightctl.core.sweeper import sweep
 
     result = sweep(runtime, batch_size=3)
-    assert result.expired_bookings == 12 - len(kept) - 1
+    assert result.expired_bookings == 60 - len(kept) - 1
     assert [line.partition(":")[0] for line in result.skipped] == sorted([*kept, other])
     assert runtime.database.counters["retries.lock_timeout"] == 1
     cursor.execute("ROLLBACK")

@@ -186,6 +186,8 @@ def test_json_keys_are_those_printed(printed: Callable[..., Any], tmp_path: Path
     booked = take("book", flight, "--user", "asha")
     booking, payment = booked["bookingId"], booked["paymentId"]
     take("holds list")
+    take("top")
+    take("wait", booking, "--for", "ended", "--timeout", "0s", code=8)
     take("holds extend", booking, "--by", "24h")
     take("holds extend", "--all", "--by", "10m")
     take("payments process")

@@ -11,7 +11,7 @@ from flightctl.app import app
 
 EXPECTED = {
     "search", "book", "confirm", "release", "sweep", "seed", "daemon",
-    "holds list", "holds extend",
+    "holds list", "holds extend", "top", "wait",
     "bookings show", "bookings list", "bookings history",
     "flights list", "flights show", "flights seats", "flights add", "flights cancel", "flights update",
     "payments list", "payments show", "payments process", "payments callback", "payments refund",

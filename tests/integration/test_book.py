@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from flightctl.core.booking import await_outcome, book, book_and_wait
+from flightctl.core.booking import book, book_and_wait
 from flightctl.core.errors import (
     FlightctlError,
     HoldExpiredError,
@@ -20,6 +20,7 @@ from flightctl.core.errors import (
     WaitTimeoutError,
 )
 from flightctl.core.model import BookingStatus, BookRequest, FlightType
+from flightctl.core.waiting import await_status
 from tests.builders import DAY, DIRECT, LONG_AGO, THREE_LEGS, TWO_LEGS, World, at, text_of, unchanged
 from tests.checker import exact
 
@@ -565,11 +566,11 @@ def test_unhappy_ends_of_waiting(world: World, end: str, error: type[FlightctlEr
         world.lapse(booking)
         world.sweep()
     with pytest.raises(error) as caught:
-        await_outcome(world.runtime, booking, 5)
+        await_status(world.runtime, booking, timeout_seconds=5)
     assert caught.value.result.booking_id == booking
 
 
 def test_happy_end_of_waiting(world: World) -> None:
     world.line()
     booking = world.confirmed()
-    assert await_outcome(world.runtime, booking, 5).status == BookingStatus.CONFIRMED
+    assert await_status(world.runtime, booking, timeout_seconds=5).status == BookingStatus.CONFIRMED

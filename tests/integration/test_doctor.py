@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -192,7 +193,7 @@ def test_a_server_that_forgets_that_is_read_only_and_whose_clock_is_wrong(tmp_pa
         assert "sync_binlog = 0" in told
         assert "flush_log" not in told
         told = finding(runtime, "clock", "warning")
-        assert "3600.0 s ahead of" in told or "3599." in told, told
+        assert re.search(r"the database's is 3[56]\d\d\.\d s ahead of", told), told  # its clock stands still
         assert "taken in" in finding(runtime, "writes", "ok")
         admin: Any = server.admin()
         with admin.cursor() as cursor:
