@@ -14,8 +14,8 @@ TINY = {
     "book": ("--clients", "2", "--flights", "3", "--seconds", "0.4"),
     "book sold out": ("--clients", "2", "--seconds", "0.4", "--sold-out"),
     "search": ("--network", "india", "--clients", "2", "--seconds", "0.4", "--pairs", "2"),
-    "pay": ("--clients", "2", "--seconds", "0.4"),
-    "sweep": ("--holds", "300"),
+    "pay": ("--clients", "2", "--flights", "20", "--seconds", "0.4"),
+    "sweep": ("--holds", "300", "--flights", "50", "--clients", "2", "--seconds", "0.2"),
     "start": ("--passes", "1"),
     "seed": ("--flights", "300"),
 }

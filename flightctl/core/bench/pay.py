@@ -18,8 +18,9 @@ from flightctl.core.settings import Settings
 
 BATCH: Final = 50
 """Payments claimed at once, by the floor too: the default of payments.batch_size."""
-_SUPPLY: Final = 4000
-"""Payments per second of work that are laid in for each contender: more than either gets done."""
+_SUPPLY: Final = 3000
+_FLOOR_SUPPLY: Final = 1200
+"""Payments per second of work that are laid in for flightctl and for each floor: more than they get done."""
 _HOLD_SECONDS: Final = 86400.0
 
 _CLAIM: Final = (
@@ -61,11 +62,12 @@ def bench_pay(settings: Settings, *, clients: int, flight_count: int, seconds: f
         ways = {f"{driver}, one statement at a time": False}
         if driver == floors.PYMYSQL:
             ways[f"{driver}, one round trip a transaction"] = True
-        supply = max(clients * BATCH * 4, round(seconds * _SUPPLY))
-        held = fill_holds(quick, flight_ids, (1 + len(ways)) * supply, seconds=_HOLD_SECONDS)
+        own_part, floor_part = (max(clients * BATCH * 4, round(seconds * each)) for each in (_SUPPLY, _FLOOR_SUPPLY))
+        held = fill_holds(quick, flight_ids, own_part + len(ways) * floor_part, seconds=_HOLD_SECONDS)
+        parts = [held[own_part + number * floor_part :][:floor_part] for number in range(len(ways))]
         contenders = [
-            Contender(what, partial(bare_payments, quick, held[number * supply :][:supply], clients, at_once))
-            for number, (what, at_once) in enumerate(ways.items(), 1)
+            Contender(what, partial(bare_payments, quick, part, clients, at_once))
+            for part, (what, at_once) in zip(parts, ways.items(), strict=True)
         ]
         *bare, own = compete(
             [*contenders, Contender("flightctl", partial(flightctl_payments, quick))], clients=clients, seconds=seconds
