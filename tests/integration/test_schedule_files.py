@@ -280,3 +280,20 @@ def test_export_of_a_part(world: World, load: Load) -> None:
     for wrong in (ExportRequest(days=0), ExportRequest(first="x"), ExportRequest(carrier="?")):
         with pytest.raises(ValidationError):
             export(world.runtime, wrong)
+
+
+def test_an_interrupted_import_is_finished_by_another(world: World, load: Load) -> None:
+    load(row(), row("102"), row("103")).apply()
+    booking = world.confirmed(FLIGHT, 2)
+    wanted = (row(departure="11:00", arrival="13:00"), row("104"), row("105"))
+
+    def interrupt(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load(*wanted).apply(interrupt)
+    rest = load(*wanted)
+    assert 0 < rest.preview().to_do < 5  # some of it was done
+    assert rest.apply().left == ()
+    assert unchanged(world, load(*wanted).preview).to_do == 0
+    assert (world.status(booking), world.available(FLIGHT)) == ("CONFIRMED", [5])
