@@ -363,7 +363,7 @@ class RedisCluster:
         """Until every slot has a master, and every node that runs knows it and is in sync."""
         _wait(lambda: all(self._whole(node) for node in self.nodes if node.running), "the cluster to be whole")
 
-    def master_of(self, key: str) -> Redis:
+    def master_of(self, key: str) -> _ClusterNode:
         """The node that has the key now."""
         with self.client() as client:
             port = client.get_node_from_key(key).port

@@ -127,6 +127,29 @@ def test_a_slot_that_moves_is_followed(on_cluster: World, cluster: RedisCluster)
     assert warnings == []
 
 
+def test_a_slot_on_its_way_is_asked_for_where_it_goes(on_cluster: World, cluster: RedisCluster) -> None:
+    """ASK: its old node has not got the key, and its new one takes it only from who was sent."""
+    on_cluster.fill(seats=9)
+    cache = on_cluster.runtime().cache
+    key = f"flight:{Z}:seats"
+    old = cluster.master_of(key)
+    new = next(node for node in cluster.nodes if b"myself,master" in node.cluster("NODES") and node is not old)
+    slot = old.cluster("KEYSLOT", key)
+    new.cluster("SETSLOT", slot, "IMPORTING", old.cluster("MYID"))
+    old.cluster("SETSLOT", slot, "MIGRATING", new.cluster("MYID"))
+    try:
+        cache.publish_seats({Z: SeatCount(4, time.time_ns() // 1000)})
+        assert cache.seat_counts([Z, M, A])[Z].seats == 4
+        with old.client() as client:
+            assert client.execute_command("CLUSTER", "COUNTKEYSINSLOT", slot) == 0
+        cache.forget_seats([Z])
+        assert cache.seat_counts([Z]) == {}
+    finally:
+        for node in old, new:
+            node.cluster("SETSLOT", slot, "STABLE")
+    assert warnings == []
+
+
 def _follows(node: Any, master: Any) -> bool:
     with node.client() as client:
         return bool(client.info("replication")["master_port"] == master.port)
