@@ -18,11 +18,21 @@ SLICE_SECONDS: Final = 0.5
 _HEAD_START: Final = 0.02
 """Seconds between the call to start and the start, so that all clients hear it in time."""
 
-_PATIENCE: Final = 0.5
-"""Seconds that a client gets to end by itself."""
+_PATIENCE: Final = 2.0
+"""Seconds that a client gets to finish what it has begun: killed between a COMMIT and the count's publication it would
+leave a stale count for the audit to find."""
 # From a server process that has done nothing yet: clients inherit neither connections nor memory of ours.
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["flightctl.core.search", "flightctl.core.schedule", "redis", "pymysql"])
+_CONTEXT.set_forkserver_preload(
+    [
+        "flightctl.core.search",
+        "flightctl.core.schedule",
+        "redis",
+        "sqlalchemy.dialects.mysql.pymysql",
+        "sqlalchemy.dialects.sqlite.pysqlite",
+        "pymysql",
+    ]
+)
 
 Operation = Callable[[], int]
 """Does one piece of work and returns how many units that was (0: there was nothing to do)."""
@@ -64,15 +74,15 @@ class Crew:
         self._gather()
 
     def set_going(self, seconds: float) -> None:
-        """Work unheard for so long, or until the crew is closed."""
+        """Work unheard for so long, or until the crew is closed: what a client has begun then is finished first."""
         for pipe in self._pipes:
-            pipe.send((time.monotonic(), seconds))
+            pipe.send((time.monotonic(), seconds, True))
 
     def run(self, seconds: float, *, counted: bool = True) -> int:
         """One turn of all clients; the units done in it."""
         begin = time.monotonic() + _HEAD_START
         for pipe in self._pipes:
-            pipe.send((begin, seconds))
+            pipe.send((begin, seconds, False))
         answers = self._gather()
         units: int = sum(done for _, done, _, _ in answers)
         if counted:
@@ -144,8 +154,8 @@ def _client(pipe: Connection, make: Callable[[int], Operation], number: int) -> 
             operation = make(number)
             pipe.send("ready")
             while True:
-                begin, seconds = pipe.recv()
-                pipe.send(_turn(operation, begin, seconds))
+                begin, seconds, unheard = pipe.recv()
+                pipe.send(_turn(operation, begin, seconds, pipe.poll if unheard else None))
         except (EOFError, BrokenPipeError):
             raise
         except Exception as error:  # noqa: BLE001 - the parent raises it
@@ -156,14 +166,16 @@ def _for_parent(error: Exception) -> FlightctlError:
     return error if isinstance(error, FlightctlError) else InternalError(f"{type(error).__name__}: {error}")
 
 
-def _turn(operation: Operation, begin: float, seconds: float) -> tuple[bytes, int, float, float]:
+def _turn(
+    operation: Operation, begin: float, seconds: float, stopped: Callable[[], bool] | None
+) -> tuple[bytes, int, float, float]:
     latencies = array("d")
     units = 0
     clock = time.perf_counter
     time.sleep(max(0.0, begin - time.monotonic()))
     started = now = clock()
     until = started + seconds
-    while now < until:
+    while now < until and not (stopped and stopped()):
         before = now
         done = operation()
         now = clock()
