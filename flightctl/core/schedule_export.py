@@ -12,7 +12,7 @@ from flightctl.core.model import ExportedRow, ExportRequest, ExportResult, Fligh
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import flights
 from flightctl.core.search import resolve_day
-from flightctl.core.ssim_leg import CENTURY
+from flightctl.core.ssim_fields import CENTURY
 from flightctl.core.timetable import EARLIEST, LATEST
 from flightctl.core.timetable_row import ScheduleRow, clean_carrier
 from flightctl.core.timetable_rows import Rows

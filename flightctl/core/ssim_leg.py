@@ -13,6 +13,15 @@ from typing import Final, NamedTuple
 
 from flightctl.core.aircraft import seats_of_configuration, seats_of_type
 from flightctl.core.network import zone
+from flightctl.core.ssim_fields import (
+    CENTURY,
+    MINUTES,
+    parse_clock,
+    parse_date,
+    parse_date_variation,
+    parse_days,
+    parse_variation,
+)
 from flightctl.core.timetable_row import (
     DEFAULT_SEATS,
     MAX_DAY_OFFSET,
@@ -28,11 +37,6 @@ from flightctl.core.timetable_row import (
 )
 
 LENGTH: Final = 200
-OPEN_DATE: Final = "00XXX00"
-MONTHS: Final = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-CENTURY: Final = 2000
-"""Of the two digits that SSIM has for years."""
-
 DEI_DUPLICATES: Final = 10
 """On an operating leg: the flights that sell it under other numbers."""
 DEI_OPERATED_AS: Final = 50
@@ -45,15 +49,11 @@ PRICE_MARK: Final = "PRICE PER SEAT "
 
 _CODE_SHARE: Final = frozenset("LZ")
 """Operating disclosure of a leg that another airline operates under its own number (S and X are leases: our seats)."""
-_MINUTES: Final = 24 * 60
 _ONE_DAY: Final = timedelta(days=1)
 _WEEK: Final = timedelta(days=7)
 _FORESEEN: Final = timedelta(days=4 * 365)
 """How far an open-ended leg in UTC is followed through changes of the clocks."""
 
-_CLOCK: Final = re.compile(r"([01][0-9]|2[0-3])([0-5][0-9])|2400", re.ASCII)
-_DATE: Final = re.compile(r"([0-9]{2})([A-Z]{3})([0-9]{2})", re.ASCII)
-_VARIATION: Final = re.compile(r"([+-])([01][0-9])([0-5][0-9])", re.ASCII)
 _DESIGNATOR: Final = re.compile(r"([A-Z0-9]{2}[A-Z]?) *([0-9]{1,4} *[A-Z]?)(?![A-Z0-9])", re.ASCII)
 
 
@@ -127,7 +127,7 @@ def rows_of(leg: Leg, *, in_utc: bool, first_legs: Mapping[tuple[Flight, str], I
     check_route(origin, destination)
     period, times = period_of(leg), _times(record)
     if _counts_from_first_leg(leg, period, times, first_legs):
-        times.departs_on += _variation_of_date(record[192], "departure") or 0
+        times.departs_on += parse_date_variation(record[192], "departure") or 0
     named = _named_seats(leg)
     noted = leg.data.get(DEI_PRICE, "")
     price = noted.removeprefix(PRICE_MARK) if noted.startswith(PRICE_MARK) else ""
@@ -165,7 +165,7 @@ def variations_differ(leg: Leg, row: ScheduleRow) -> bool:
         (leg.record[65:70], row.destination, lands, row.arrival_local),
     )
     return any(
-        text.strip() and _variation(text) != utc_offset(zone(code), datetime.combine(on, at))
+        text.strip() and parse_variation(text) != utc_offset(zone(code), datetime.combine(on, at))
         for text, code, on, at in ends
     )
 
@@ -173,31 +173,12 @@ def variations_differ(leg: Leg, row: ScheduleRow) -> bool:
 def period_of(leg: Leg) -> Itinerary:
     """Period and days as the record has them. Raises ValueError."""
     record = leg.record
-    first, last = _date(record[14:21], "period from"), _date(record[21:28], "period to")
+    first, last = parse_date(record[14:21], "period from"), parse_date(record[21:28], "period to")
     if first is None:
         raise ValueError("the period has no first date")
     if last is not None and last < first:
         raise ValueError(f"the period ends on {last}, before it begins on {first}")
-    return Itinerary(first, last, _days(record[28:35]))
-
-
-def _date(text: str, what: str) -> date | None:
-    if text == OPEN_DATE:
-        return None
-    match = _DATE.fullmatch(text)
-    try:
-        if match is None:
-            raise ValueError
-        return date(CENTURY + int(match[3]), MONTHS.index(match[2]) + 1, int(match[1]))
-    except ValueError:
-        raise ValueError(f"{what} {text!r} is not a date such as 01DEC26") from None
-
-
-def _days(text: str) -> frozenset[int]:
-    days = frozenset(position for position, char in enumerate(text, 1) if char == str(position))
-    if not days or any(char not in {" ", "0", str(position)} for position, char in enumerate(text, 1)):
-        raise ValueError(f"days of operation {text!r} are not the digits 1 to 7, each in its place")
-    return days
+    return Itinerary(first, last, parse_days(record[28:35]))
 
 
 def _fortnight(text: str, period: Itinerary) -> date | None:
@@ -206,46 +187,22 @@ def _fortnight(text: str, period: Itinerary) -> date | None:
     return period.first if text == "2" else None
 
 
-def _clock(text: str, what: str) -> int:
-    match = _CLOCK.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{what} {text!r} is not a time HHMM")
-    return int(match[1]) * 60 + int(match[2]) if match[1] else _MINUTES
-
-
-def _variation(text: str) -> timedelta:
-    match = _VARIATION.fullmatch(text)
-    if match is None:
-        raise ValueError(f"UTC variation {text!r} is not written as +0530")
-    offset = timedelta(hours=int(match[2]), minutes=int(match[3]))
-    return -offset if match[1] == "-" else offset
-
-
-def _variation_of_date(char: str, what: str) -> int | None:
-    """Days, A being the day before; None for a blank."""
-    if char == " ":
-        return None
-    if char not in "01234567AJ":
-        raise ValueError(f"date variation {char!r} of the {what} is not 0 to 7 or A")
-    return int(char) if char.isdigit() else -1
-
-
 def _times(record: str) -> _Times:
     """Passengers' times; periods and date variations are those of the aircraft's, on the other side of midnight at
     times."""
     departs, on = _of_passengers(record[39:43], record[43:47], "time of departure")
     arrives, late = _of_passengers(record[61:65], record[57:61], "time of arrival")
-    leaves = _variation_of_date(record[192], "departure") or 0
-    lands = _variation_of_date(record[193], "arrival")
+    leaves = parse_date_variation(record[192], "departure") or 0
+    lands = parse_date_variation(record[193], "arrival")
     return _Times(departs, arrives, on, None if lands is None else lands - leaves + late - on)
 
 
 def _of_passengers(passengers: str, aircraft: str, what: str) -> tuple[int, int]:
     """Minutes of the day, below a whole day, and the days by which they are after the aircraft's date."""
-    exact = _clock(aircraft.strip() or passengers, what)
-    minutes = _clock(passengers.strip() or aircraft, what)
-    shift = 1 if minutes - exact < -_MINUTES // 2 else -1 if minutes - exact > _MINUTES // 2 else 0
-    return minutes % _MINUTES, shift + minutes // _MINUTES
+    exact = parse_clock(aircraft.strip() or passengers, what)
+    minutes = parse_clock(passengers.strip() or aircraft, what)
+    shift = 1 if minutes - exact < -MINUTES // 2 else -1 if minutes - exact > MINUTES // 2 else 0
+    return minutes % MINUTES, shift + minutes // MINUTES
 
 
 def _counts_from_first_leg(
@@ -256,7 +213,7 @@ def _counts_from_first_leg(
     The manual wants later legs' days adjusted, but files are written either way; an adjusted one is told by its being
     the first leg's, moved by just the variation.
     """
-    shift = _variation_of_date(leg.record[192], "departure") or 0
+    shift = parse_date_variation(leg.record[192], "departure") or 0
     first = None if leg.is_first else first_legs.get(leg.itinerary)
     if not shift or first is None:
         return bool(shift)
@@ -281,8 +238,8 @@ def _named_seats(leg: Leg) -> int | None:
 
 def _place(row: ScheduleRow, departs: int, arrives: int, shift: int, lands_after: int) -> ScheduleRow:
     """The row with its times set, in minutes that may be on other days, and moved by whole days."""
-    shift += departs // _MINUTES
-    lands_after += arrives // _MINUTES - departs // _MINUTES
+    shift += departs // MINUTES
+    lands_after += arrives // MINUTES - departs // MINUTES
     if not MIN_DAY_OFFSET <= lands_after <= MAX_DAY_OFFSET:
         raise ValueError(f"it would arrive {lands_after} days after its departure, by the local calendars")
     move = _ONE_DAY * shift
@@ -307,12 +264,14 @@ def _from_local(row: ScheduleRow, times: _Times, record: str) -> Iterator[Schedu
     if lands_after is None:
         assert row.valid_from is not None
         leaves, lands = (
-            _variation(text) if (text := record[columns]).strip() else utc_offset(zone(code), _noon(row.valid_from))
+            parse_variation(text)
+            if (text := record[columns]).strip()
+            else utc_offset(zone(code), _noon(row.valid_from))
             for columns, code in ((slice(47, 52), row.origin), (slice(65, 70), row.destination))
         )
         elapsed = times.arrives - times.departs - (lands - leaves) // timedelta(minutes=1)
         lands_after = next(
-            (days for days in range(MIN_DAY_OFFSET, MAX_DAY_OFFSET) if elapsed + days * _MINUTES > 0), MAX_DAY_OFFSET
+            (days for days in range(MIN_DAY_OFFSET, MAX_DAY_OFFSET) if elapsed + days * MINUTES > 0), MAX_DAY_OFFSET
         )
     yield _place(row, times.departs, times.arrives, times.departs_on, lands_after)
 

@@ -8,7 +8,8 @@ from datetime import date, timedelta
 from itertools import groupby
 from typing import Final
 
-from flightctl.core.ssim_leg import DEI_PRICE, LENGTH, MONTHS, PRICE_MARK
+from flightctl.core.ssim_fields import MONTHS
+from flightctl.core.ssim_leg import DEI_PRICE, LENGTH, PRICE_MARK
 from flightctl.core.timetable_csv import COLUMNS
 from flightctl.core.timetable_row import ScheduleRow
 from flightctl.core.timetable_rows import Pattern
