@@ -58,6 +58,7 @@ TABLES = (
     "booking_events",
     "seat_reservations",
     "booking_flights",
+    "booking_requests",
     "bookings",
     "mock_gateway_ledger",
     "flights",

@@ -57,7 +57,9 @@ RULES: Sequence[tuple[str, str]] = (
         SELECT r.booking_id, r.seats, r.flight_id FROM seat_reservations r
         JOIN bookings b ON b.booking_id = r.booking_id
         LEFT JOIN booking_flights l ON l.booking_id = r.booking_id AND l.flight_id = r.flight_id
-        WHERE l.booking_id IS NULL OR r.seats <> b.seats
+        LEFT JOIN booking_requests q ON q.booking_id = b.booking_id
+        WHERE l.booking_id IS NULL OR r.seats > COALESCE(q.seats, b.seats)
+           OR (r.seats <> b.seats AND (q.booking_id IS NULL OR r.deleted_at IS NULL OR r.outcome = 'CONFIRMED'))
         """,
     ),
     (
@@ -102,14 +104,17 @@ RULES: Sequence[tuple[str, str]] = (
         "payment {} is SUCCESS, its booking {} is {}",
         """
         SELECT p.payment_id, b.booking_id, b.status FROM payments p JOIN bookings b ON b.booking_id = p.booking_id
-        WHERE p.status = 'SUCCESS' AND b.status <> 'CONFIRMED'
+        WHERE p.status = 'SUCCESS' AND b.status <> 'CONFIRMED' AND NOT (b.status = 'CANCELLED' AND p.retained > 0
+          AND p.amount = p.retained + COALESCE((SELECT SUM(r.amount) FROM refunds r
+                                                WHERE r.payment_id = p.payment_id), 0))
         """,
     ),
     (
         "CONFIRMED booking {} has {} SUCCESS payments of its total",
         """
         SELECT b.booking_id, COUNT(p.payment_id) FROM bookings b
-        LEFT JOIN payments p ON p.booking_id = b.booking_id AND p.status = 'SUCCESS' AND p.amount = b.total_price
+        LEFT JOIN payments p ON p.booking_id = b.booking_id AND p.status = 'SUCCESS' AND b.total_price =
+             p.amount - p.retained - COALESCE((SELECT SUM(r.amount) FROM refunds r WHERE r.payment_id = p.payment_id), 0)
         WHERE b.status = 'CONFIRMED' GROUP BY b.booking_id HAVING COUNT(p.payment_id) <> 1
         """,
     ),
@@ -139,14 +144,14 @@ RULES: Sequence[tuple[str, str]] = (
         "refund {} is DUE, its payment {} is {}",
         """
         SELECT r.refund_id, p.payment_id, p.status FROM refunds r JOIN payments p ON p.payment_id = r.payment_id
-        WHERE r.status = 'DUE' AND p.status <> 'REFUND_DUE'
+        WHERE r.status = 'DUE' AND p.status NOT IN ('REFUND_DUE', 'SUCCESS')
         """,
     ),
     (
         "refund {} is {}, its payment {} is {}",
         """
         SELECT r.refund_id, r.status, p.payment_id, p.status FROM refunds r
-        JOIN payments p ON p.payment_id = r.payment_id WHERE p.status NOT IN ('REFUND_DUE', 'REFUNDED')
+        JOIN payments p ON p.payment_id = r.payment_id WHERE p.status NOT IN ('REFUND_DUE', 'REFUNDED', 'SUCCESS')
         """,
     ),
     (
@@ -234,15 +239,17 @@ def _legs(execute: Execute) -> list[str]:
 
 
 def _money(execute: Execute) -> list[str]:
-    """Refunds never exceed their payment, and are all of it once it is REFUND_DUE or REFUNDED."""
+    """Refunds never exceed their payment, and with what was retained are all of it once it is REFUND_DUE or REFUNDED."""
     back: defaultdict[str, Decimal] = defaultdict(Decimal)
     for payment, amount in execute("SELECT payment_id, amount FROM refunds", ()):
         back[payment] += exact(amount)
     found = []
-    for payment, amount, status in execute("SELECT payment_id, amount, status FROM payments", ()):
-        if back[payment] > exact(amount):
+    for payment, amount, kept, status in execute("SELECT payment_id, amount, retained, status FROM payments", ()):
+        if back[payment] + exact(kept) > exact(amount):
             found.append(f"{back[payment]} of payment {payment} goes back, which was {exact(amount)}")
-        elif status in {"REFUND_DUE", "REFUNDED"} and back[payment] != exact(amount):
+        elif exact(kept) and status not in {"SUCCESS", "REFUND_DUE", "REFUNDED"}:
+            found.append(f"{exact(kept)} of payment {payment} is retained, which is {status}")
+        elif status in {"REFUND_DUE", "REFUNDED"} and back[payment] + exact(kept) != exact(amount):
             found.append(f"payment {payment} is {status}, but only {back[payment]} of {exact(amount)} goes back")
     return found
 

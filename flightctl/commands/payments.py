@@ -29,12 +29,14 @@ def list_(
         str | None,
         typer.Option(metavar="S", help="REQUESTED, PROCESSING, SUCCESS, FAILED, CANCELLED, REFUND_DUE or REFUNDED."),
     ] = None,
+    due: Annotated[bool, typer.Option("--due", help="Of which money is due back, all or a part.")] = False,
     page: Annotated[int, typer.Option(metavar="N", help="Page to show; the first is 0.")] = 0,
     size: Annotated[int, typer.Option(metavar="N", help="Payments a page.")] = 50,
 ) -> None:
     """Examples:
       flightctl payments list
       flightctl payments list --status REFUND_DUE -o json
+      flightctl payments list --due
 
     List payments, newest first.
 
@@ -44,7 +46,7 @@ def list_(
     from flightctl.core import lists
 
     session = session_of(ctx)
-    session.show_page(PAYMENT, lists.list_payments(session.runtime, status=status, page=page, size=size))
+    session.show_page(PAYMENT, lists.list_payments(session.runtime, status=status, due=due, page=page, size=size))
 
 
 @command(app, "show")

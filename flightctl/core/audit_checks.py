@@ -18,6 +18,10 @@ LONGEST_LEASE_SECONDS: Final = 3600
 ON_CANCELLED_FLIGHT: Final = "booking_on_cancelled_flight"
 
 _OPEN: Final = seat_reservations.c.deleted_at.is_(None)
+_BACK: Final = (
+    select(refunds.c.payment_id, func.sum(refunds.c.amount).label("amount")).group_by(refunds.c.payment_id).subquery()
+)
+"""What goes or went back of each payment."""
 
 
 def check_all(tx: Transaction, abandon_seconds: float) -> list[Violation]:
@@ -158,22 +162,27 @@ def _unswept(tx: Transaction, _: float) -> Iterator[Violation]:
 
 
 def _confirmed_money(tx: Transaction, _: float) -> Iterator[Violation]:
-    """A CONFIRMED booking has exactly one payment that stands, of its whole price."""
+    """A CONFIRMED booking has exactly one payment that stands; what of it is neither refunded nor retained is its whole
+    price."""
     paid = func.count(payments.c.payment_id)
+    back = func.coalesce(func.sum(_BACK.c.amount), 0)
+    stands = func.sum(payments.c.amount) - func.sum(payments.c.retained) - back
     query = (
         select(
             bookings.c.booking_id,
             bookings.c.total_price,
             paid.label("payments"),
             func.sum(payments.c.amount).label("amount"),
+            back.label("back"),
         )
         .outerjoin(
             payments,
             and_(payments.c.booking_id == bookings.c.booking_id, payments.c.status == PaymentStatus.SUCCESS.value),
         )
+        .outerjoin(_BACK, _BACK.c.payment_id == payments.c.payment_id)
         .where(bookings.c.status == BookingStatus.CONFIRMED.value)
         .group_by(bookings.c.booking_id, bookings.c.total_price)
-        .having(or_(paid != 1, func.sum(payments.c.amount) != bookings.c.total_price))
+        .having(or_(paid != 1, stands != bookings.c.total_price))
         .order_by(bookings.c.booking_id)
     )
     for row in tx.execute(query):
@@ -181,6 +190,9 @@ def _confirmed_money(tx: Transaction, _: float) -> Iterator[Violation]:
             yield Violation("unpaid_booking", None, row.booking_id, "it is CONFIRMED and no payment stands")
         elif row.payments > 1:
             yield Violation("double_payment", None, row.booking_id, f"{row.payments} payments stand for one booking")
+        elif row.back:
+            detail = f"{row.amount} was paid for {row.total_price}, and {row.back} of it goes back"
+            yield Violation("refund_unexpected", None, row.booking_id, detail)
         else:
             yield Violation("payment_amount", None, row.booking_id, f"{row.amount} was paid for {row.total_price}")
 
@@ -207,15 +219,20 @@ def _stuck_query(abandon_seconds: float) -> Select[Any]:
         payments.c.created_at < utc_now(overdue),
         or_(bookings.c.status.is_(None), bookings.c.status != BookingStatus.PENDING.value),
     )
+    # A release by rules that let nothing go back leaves the payment SUCCESS: all of it is retained.
+    retained = payments.c.retained + func.coalesce(_BACK.c.amount, 0) == payments.c.amount
+    settled = and_(bookings.c.status == BookingStatus.CANCELLED.value, payments.c.retained > 0, retained)
     stuck = and_(payments.c.status == PaymentStatus.PROCESSING.value, or_(unclaimed, not_given_up))
     return (
         select(payments, bookings.c.status.label("booking"))
         .outerjoin(bookings, bookings.c.booking_id == payments.c.booking_id)
+        .outerjoin(_BACK, _BACK.c.payment_id == payments.c.payment_id)
         .where(
             or_(
                 and_(
                     payments.c.status == PaymentStatus.SUCCESS.value,
                     or_(bookings.c.status.is_(None), bookings.c.status != BookingStatus.CONFIRMED.value),
+                    ~settled,
                 ),
                 and_(
                     payments.c.status == PaymentStatus.REQUESTED.value,
@@ -239,6 +256,7 @@ def _refunds(tx: Transaction, _: float) -> Iterator[Violation]:
             payments.c.payment_id,
             payments.c.booking_id,
             payments.c.amount,
+            payments.c.retained,
             payments.c.status,
             total.label("refunds"),
             due.label("due"),
@@ -246,19 +264,28 @@ def _refunds(tx: Transaction, _: float) -> Iterator[Violation]:
         )
         .outerjoin(refunds, refunds.c.payment_id == payments.c.payment_id)
         .where(or_(payments.c.status.in_(owed), refunds.c.refund_id.is_not(None)))
-        .group_by(payments.c.payment_id, payments.c.booking_id, payments.c.amount, payments.c.status)
+        .group_by(
+            payments.c.payment_id,
+            payments.c.booking_id,
+            payments.c.amount,
+            payments.c.retained,
+            payments.c.status,
+        )
         .order_by(payments.c.payment_id)
     )
     for row in tx.execute(query):
         what = f"payment {row.payment_id} of {row.amount}"
-        if row.refunds > row.amount:
+        whole = row.refunds + row.retained >= row.amount
+        if row.refunds + row.retained > row.amount:
             yield Violation("refunds_above_payment", None, row.booking_id, f"{what} has refunds of {row.refunds}")
+        elif row.status == PaymentStatus.SUCCESS.value:
+            continue  # seats given back; whether what is left pays for the others is another check's
         elif row.status not in owed:
             yield Violation("refund_unexpected", None, row.booking_id, f"{what} is {row.status} and has a refund")
-        elif row.status == PaymentStatus.REFUND_DUE.value and (row.due_count == 0 or row.refunds < row.amount):
+        elif row.status == PaymentStatus.REFUND_DUE.value and (row.due_count == 0 or not whole):
             detail = f"{what} is REFUND_DUE, refunds of {row.due} are due and {row.refunds - row.due} were paid"
             yield Violation("refund_missing", None, row.booking_id, detail)
-        elif row.status == PaymentStatus.REFUNDED.value and (row.due_count or row.refunds < row.amount):
+        elif row.status == PaymentStatus.REFUNDED.value and (row.due_count or not whole):
             yield Violation(
                 "refund_missing", None, row.booking_id, f"{what} is REFUNDED, but not all of it was paid back"
             )

@@ -156,13 +156,13 @@ def _settle_strays(runtime: Runtime, violation: Violation) -> str | None:
         booking = records.lock_booking(tx, booking_id)
         known = list(reversed(money.payments_of(tx, booking_id)))
         standing = [row for row in known if row.status == PaymentStatus.SUCCESS.value]
-        keeps = next((row for row in standing if row.amount == booking.row.total_price), None)
+        keeps = next((row for row in standing if money.standing(tx, row) == booking.row.total_price), None)
         if booking.status is BookingStatus.PENDING and keeps is not None:
             return _confirm_or_expire(tx, booking)
         if booking.status is BookingStatus.CONFIRMED:
             surplus = [row for row in standing if row is not keeps] if keeps is not None else []
         else:
-            surplus = standing
+            surplus = [row for row in standing if money.standing(tx, row) or not row.retained]
         lines = []
         for row in surplus:
             owed = money.owe_back(tx, row, message=f"the booking is {booking.status}")
@@ -226,11 +226,11 @@ def _owe_missing(runtime: Runtime, violation: Violation) -> str | None:
             if (
                 known
                 and all(refund.status == RefundStatus.PAID.value for refund in known)
-                and (sum(refund.amount for refund in known) == row.amount)
+                and not money.standing(tx, row)
             ):
                 money.move_payment(tx, row, PaymentStatus.REFUNDED)
                 lines.append(f"payment {row.payment_id}: all of it was paid back")
-            elif not known or sum(refund.amount for refund in known) < row.amount:
+            elif not known or money.standing(tx, row) > 0:
                 lines.append(f"payment {row.payment_id}: {money.owe_rest(tx, row)} is due back")
         if lines:
             _note(tx, booking_id, booking.status, "; ".join(lines))

@@ -155,9 +155,10 @@ def _look(tx: Transaction, settings: Settings, order: _Order) -> Booking | Quote
 
 def _replay(tx: Transaction, order: _Order, booking_id: str) -> Booking:
     booking = records.load_booking(tx, booking_id)
-    if (booking.user_id, booking.flight_identifier, booking.seats) != (order.user, order.identifier, order.seats):
+    identifier, seats = records.first_request(tx, booking)
+    if (booking.user_id, identifier, seats) != (order.user, order.identifier, order.seats):
         raise IdempotencyMismatchError(
-            f"the idempotency key was used for another request: {booking.seats} seats of {booking.flight_identifier}",
+            f"the idempotency key was used for another request: {seats} seats of {identifier}",
             details={"bookingId": booking.booking_id},
         )
     return booking

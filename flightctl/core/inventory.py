@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Integer, String, Update, bindparam, case, func, insert, select, update
+from sqlalchemy import Integer, String, Update, bindparam, case, func, insert, or_, select, update
 
 from flightctl.core.cache import SeatCount
 from flightctl.core.database import Conflict, Operation, Transaction
-from flightctl.core.errors import InvalidFlightError, NoSeatsAvailableError
+from flightctl.core.errors import InvalidFlightError, InvariantViolationError, NoSeatsAvailableError
 from flightctl.core.identifiers import MAX_LEGS
 from flightctl.core.model import Flight, FlightStatus, HoldOutcome
 from flightctl.core.offers import Offer
@@ -115,6 +115,15 @@ _PROLONG: Final = (
         seat_reservations.c.expires_at > utc_now(),
     )
     .values(expires_at=bindparam("until", type_=seat_reservations.c.expires_at.type))
+)
+_SHRINK: Final = (
+    update(seat_reservations)
+    .where(
+        seat_reservations.c.booking_id == bindparam("booking"),
+        or_(seat_reservations.c.deleted_at.is_(None), seat_reservations.c.outcome == HoldOutcome.CONFIRMED.value),
+        seat_reservations.c.seats > bindparam("n", type_=Integer),
+    )
+    .values(seats=seat_reservations.c.seats - bindparam("n", type_=Integer))
 )
 # Follows its _TAKE: where that matched no row, the hold would have 0 seats, which its CHECK refuses. So the database
 # itself stops a batch of statements that was sent in one go.
@@ -324,6 +333,20 @@ def release_holds(tx: Transaction, booking_id: str, outcome: HoldOutcome) -> Non
         freed[hold.flight_id] = freed.get(hold.flight_id, 0) + hold.seats
     end_holds(tx, [booking_id], outcome)
     give_back(tx, freed)
+
+
+def give_back_part(tx: Transaction, booking_id: str, flight_ids: Sequence[str], seats: int) -> None:
+    """Give ``seats`` of a locked PENDING or CONFIRMED booking back on every leg; its reservations shrink with them.
+
+    Raises InvariantViolationError where its reservations are not one for each leg: nothing is then given back.
+    """
+    changed = tx.change(_SHRINK, {"booking": booking_id, "n": seats})
+    if changed != len(flight_ids):
+        raise InvariantViolationError(
+            f"booking {booking_id} has {changed} reservations that could shrink, and {len(flight_ids)} legs",
+            details={"bookingId": booking_id},
+        )
+    give_back(tx, dict.fromkeys(flight_ids, seats))
 
 
 def set_available(tx: Transaction, flight_id: str, seats: int) -> None:

@@ -105,12 +105,15 @@ def list_flights(
     return page_of(runtime, query, order, page, size, lambda _tx, row: inventory.to_flight(row))
 
 
-def list_payments(runtime: Runtime, *, status: str | None, page: int, size: int) -> Page:
-    """Payments, newest first. Raises ValidationError."""
+def list_payments(runtime: Runtime, *, status: str | None, page: int, size: int, due: bool = False) -> Page:
+    """Payments, newest first; with ``due`` those of which money is due back. Raises ValidationError."""
     query = select(payments)
     state = parse_status(PaymentStatus, status)
     if state is not None:
         query = query.where(payments.c.status == state.value)
+    if due:
+        owed = select(refunds.c.payment_id).where(refunds.c.status == RefundStatus.DUE.value)
+        query = query.where(payments.c.payment_id.in_(owed))
     order = (payments.c.created_at.desc(), payments.c.payment_id.desc())
     return page_of(runtime, query, order, page, size, money.to_payment)
 

@@ -140,6 +140,10 @@ class Payment:
     updated_at: datetime
     refund_id: str | None = None
     """Latest refund of it, if any."""
+    refund_due: Decimal = Decimal(0)
+    refunded: Decimal = Decimal(0)
+    retained: Decimal = Decimal(0)
+    """Kept by the rules of a release: it is neither owed nor does it pay for seats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +232,25 @@ class ExtendResult:
     skipped: tuple[Skipped, ...] = ()
     failed: tuple[Skipped, ...] = ()
     """Those that could not be reached for want of a lock: asking again may do."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefundQuote:
+    """What giving up ``seats`` of a booking brings, were it done now.
+
+    ``price`` is what these seats cost, of which ``refund`` goes back and ``retained`` is kept: both 0 where nothing was
+    paid yet, and ``share`` is then None. ``hours_left`` to the first departure by the database's clock.
+    """
+
+    booking_id: str
+    status: BookingStatus
+    seats: int
+    seats_left: int
+    price: Decimal
+    share: Decimal | None
+    refund: Decimal
+    retained: Decimal
+    hours_left: Decimal
 
 
 @dataclass(frozen=True, slots=True)

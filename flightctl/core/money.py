@@ -17,6 +17,7 @@ from flightctl.core.model import (
     PaymentStatus,
     RefundStatus,
 )
+from flightctl.core.refund_rules import part_of
 from flightctl.core.schema import payments, refunds, utc_now
 
 MAX_AMOUNT: Final = Decimal("9999999999.99")
@@ -56,11 +57,26 @@ _STORE_ANSWER: Final = (
     .values(outcome=bindparam("answer"))
 )
 _REFUNDED: Final = select(func.coalesce(func.sum(refunds.c.amount), 0)).where(refunds.c.payment_id == bindparam("id"))
-_REFUND_OF: Final = (
-    select(refunds.c.refund_id)
+_REFUNDS_OF: Final = (
+    select(refunds.c.refund_id, refunds.c.amount, refunds.c.status)
     .where(refunds.c.payment_id == bindparam("id"))
-    .order_by(refunds.c.created_at.desc())
-    .limit(1)
+    .order_by(refunds.c.created_at, refunds.c.refund_id)
+)
+_RETAIN: Final = (
+    update(payments)
+    .where(payments.c.payment_id == bindparam("id"), payments.c.status == PaymentStatus.SUCCESS.value)
+    .values(
+        retained=payments.c.retained + bindparam("kept", type_=payments.c.retained.type),
+        updated_at=utc_now(),
+    )
+)
+_ASK_LESS: Final = (
+    update(payments)
+    .where(
+        payments.c.booking_id == bindparam("booking"),
+        payments.c.status == PaymentStatus.REQUESTED.value,
+    )
+    .values(amount=bindparam("total", type_=payments.c.amount.type), updated_at=utc_now())
 )
 
 
@@ -76,6 +92,7 @@ def parse_amount(text: str, what: str) -> Decimal:
 
 
 def to_payment(tx: Transaction, row: Any) -> Payment:
+    known = tx.execute(_REFUNDS_OF, {"id": row.payment_id}).all()
     return Payment(
         payment_id=row.payment_id,
         booking_id=row.booking_id,
@@ -85,8 +102,15 @@ def to_payment(tx: Transaction, row: Any) -> Payment:
         message=row.message,
         created_at=row.created_at,
         updated_at=row.updated_at,
-        refund_id=tx.execute(_REFUND_OF, {"id": row.payment_id}).scalar(),
+        refund_id=known[-1].refund_id if known else None,
+        refund_due=_sum(known, RefundStatus.DUE),
+        refunded=_sum(known, RefundStatus.PAID),
+        retained=row.retained,
     )
+
+
+def _sum(rows: Sequence[Any], status: RefundStatus) -> Decimal:
+    return sum((row.amount for row in rows if row.status == status.value), Decimal(0))
 
 
 def payment_row(tx: Transaction, payment_id: str) -> Any:
@@ -164,28 +188,70 @@ def add_payment(
 
 
 def owe_back(tx: Transaction, row: Any, *, message: str, source: PaymentSource | None = None) -> Decimal:
-    """Make the payment REFUND_DUE and owe all of it that was not refunded before; returns the amount now owed."""
+    """Make the payment REFUND_DUE and owe all of it that was neither refunded nor retained before; returns the amount
+    now owed."""
     move_payment(tx, row, PaymentStatus.REFUND_DUE, message=message, source=source)
     return owe_rest(tx, row)
 
 
 def owe_rest(tx: Transaction, row: Any) -> Decimal:
     """Add a refund for what no refund covers yet. The booking's lock keeps the sum within the payment."""
-    refunded = Decimal(tx.execute(_REFUNDED, {"id": row.payment_id}).scalar() or 0)
-    left: Decimal = row.amount - refunded
+    left = standing(tx, row)
     # Money of 0.00 gets its refund too: the payment leaves REFUND_DUE only through one.
-    if left > 0 or (row.amount == 0 and not refunded):
-        tx.execute(
-            insert(refunds).values(
-                refund_id=new_refund_id(),
-                payment_id=row.payment_id,
-                amount=left,
-                status=RefundStatus.DUE.value,
-                created_at=utc_now(),
-                updated_at=utc_now(),
-            )
-        )
+    if left > 0 or (row.amount == 0 and not tx.execute(_REFUNDS_OF, {"id": row.payment_id}).first()):
+        _add_refund(tx, row.payment_id, left)
     return left
+
+
+def _add_refund(tx: Transaction, payment_id: str, amount: Decimal) -> None:
+    tx.execute(
+        insert(refunds).values(
+            refund_id=new_refund_id(),
+            payment_id=payment_id,
+            amount=amount,
+            status=RefundStatus.DUE.value,
+            created_at=utc_now(),
+            updated_at=utc_now(),
+        )
+    )
+
+
+def standing(tx: Transaction, row: Any) -> Decimal:
+    """What of the payment still pays for seats: neither refunded, nor due back, nor retained."""
+    refunded = Decimal(tx.execute(_REFUNDED, {"id": row.payment_id}).scalar() or 0)
+    return Decimal(row.amount - row.retained - refunded)
+
+
+def owe_part(tx: Transaction, row: Any, price: Decimal, refund: Decimal) -> None:
+    """Of a SUCCESS payment, ``price`` pays for seats no longer: ``refund`` of it is due back, the rest is retained.
+
+    The payment stays SUCCESS: it pays for what is left. Raises Conflict when it is SUCCESS no more.
+    """
+    if tx.change(_RETAIN, {"id": row.payment_id, "kept": price - refund}) != 1:
+        raise Conflict
+    if refund:
+        _add_refund(tx, row.payment_id, refund)
+
+
+def owe_share(tx: Transaction, row: Any, share: Decimal, *, message: str) -> Decimal:
+    """Of a SUCCESS payment whose booking ends, owe that share of what stands and retain the rest; returns what is owed.
+
+    The payment is then REFUND_DUE; one of which nothing goes back stays SUCCESS, all of it retained.
+    """
+    rest = standing(tx, row)
+    refund = part_of(rest, share)
+    if refund < rest:
+        owe_part(tx, row, rest - refund, Decimal(0))
+        row = require_payment(tx, row.payment_id)
+    if refund == 0 < rest:
+        return refund
+    return owe_back(tx, row, message=message)
+
+
+def ask_less(tx: Transaction, booking_id: str, total: Decimal) -> None:
+    """The booking's payment that nobody has claimed asks for its new total. One that is at the gateway keeps its
+    amount: what comes above the total is due back."""
+    tx.change(_ASK_LESS, {"booking": booking_id, "total": total})
 
 
 def set_outcome(tx: Transaction, row: Any, outcome: CallbackStatus) -> None:

@@ -11,7 +11,15 @@ from flightctl.core.errors import BookingNotFoundError
 from flightctl.core.identifiers import storable
 from flightctl.core.model import BOOKING_TRANSITIONS, Booking, BookingStatus, FlightType, PaymentStatus
 from flightctl.core.prepared import Step
-from flightctl.core.schema import booking_events, booking_flights, bookings, payments, seat_reservations, utc_now
+from flightctl.core.schema import (
+    booking_events,
+    booking_flights,
+    booking_requests,
+    bookings,
+    payments,
+    seat_reservations,
+    utc_now,
+)
 
 REASON_LENGTH: Final = 255
 
@@ -31,6 +39,7 @@ _LATEST_PAYMENT: Final = (
     .order_by(payments.c.created_at.desc(), payments.c.payment_id.desc())
     .limit(1)
 )
+_REQUEST: Final = select(booking_requests).where(booking_requests.c.booking_id == bindparam("id"))
 _MOVE: Final = (
     update(bookings)
     .where(bookings.c.booking_id == bindparam("id"), bookings.c.status == bindparam("old"))
@@ -103,10 +112,15 @@ def flight_ids_of(tx: Transaction, booking_id: str) -> tuple[str, ...]:
 
 def load_booking(tx: Transaction, booking_id: str) -> Booking:
     """Raises BookingNotFoundError."""
+    return to_booking(tx, require_row(tx, booking_id))
+
+
+def require_row(tx: Transaction, booking_id: str) -> Any:
+    """The booking's row, not locked. Raises BookingNotFoundError."""
     row = tx.execute(_BOOKING, {"id": booking_id}).first()
     if row is None:
         raise not_found(booking_id)
-    return to_booking(tx, row)
+    return row
 
 
 def to_booking(tx: Transaction, row: Any) -> Booking:
@@ -128,6 +142,19 @@ def to_booking(tx: Transaction, row: Any) -> Booking:
         idempotency_key=row.idempotency_key,
         failure_reason=row.failure_reason,
     )
+
+
+def first_request(tx: Transaction, booking: Booking) -> tuple[str, int]:
+    """Identifier and seats that the booking was made for, which its idempotency key stands for."""
+    row = tx.execute(_REQUEST, {"id": booking.booking_id}).first()
+    return (booking.flight_identifier, booking.seats) if row is None else (row.flight_identifier, row.seats)
+
+
+def keep_request(tx: Transaction, booking: Locked) -> None:
+    """Before a booking's seats or flights change for the first time: remember what was asked for."""
+    if tx.execute(_REQUEST, {"id": booking.id}).first() is None:
+        asked = {"flight_identifier": booking.row.flight_identifier, "seats": booking.row.seats}
+        tx.execute(insert(booking_requests), {"booking_id": booking.id, **asked})
 
 
 def lock_booking(tx: Transaction, booking_id: str) -> Locked:

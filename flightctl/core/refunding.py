@@ -78,6 +78,12 @@ def _refunds_due(tx: Transaction, payment_id: str) -> list[Any]:
     )
 
 
+def _was_refunded(runtime: Runtime, payment_id: str) -> bool:
+    """Whether a part of it was due back before."""
+    known = select(refunds.c.refund_id).where(refunds.c.payment_id == payment_id).limit(1)
+    return runtime.database.read(lambda tx: tx.execute(known).first()) is not None
+
+
 def refund(runtime: Runtime, payment_id: str) -> RefundResult:
     """Pay back what is due of a payment: counter money is marked as handed out, other money goes through the gateway.
 
@@ -87,7 +93,7 @@ def refund(runtime: Runtime, payment_id: str) -> RefundResult:
     row = runtime.database.read(lambda tx: money.require_payment(tx, payment_id))
     due = runtime.database.read(lambda tx: _refunds_due(tx, payment_id))
     status = PaymentStatus(row.status)
-    if not due and status is not PaymentStatus.REFUNDED:
+    if not due and status is not PaymentStatus.REFUNDED and not _was_refunded(runtime, payment_id):
         raise InvalidStateError(
             f"payment {payment_id} is {status.value}: nothing of it is due back",
             hint="A CONFIRMED booking's money falls due when the booking is released.",

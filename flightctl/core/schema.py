@@ -32,7 +32,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.visitors import InternalTraversal
 from sqlalchemy.types import TypeDecorator
 
-HEAD_REVISION: Final = "0002"
+HEAD_REVISION: Final = "0006"
 """The newest migration: what this version of flightctl reads and writes."""
 
 _CENTS: Final = 100
@@ -252,6 +252,16 @@ booking_flights = Table(
     Index("ix_booking_flights_flight", "flight_id"),
 )
 
+booking_requests = (
+    Table(  # what was asked for at first, of bookings that have changed: what their keys are compared with
+        "booking_requests",
+        metadata,
+        Column("booking_id", ForeignKey("bookings.booking_id", name="fk_booking_requests_booking"), primary_key=True),
+        Column("flight_identifier", String(160), nullable=False),
+        Column("seats", Integer, nullable=False),
+    )
+)
+
 seat_reservations = Table(
     "seat_reservations",
     metadata,
@@ -287,7 +297,9 @@ payments = Table(
     Column("claimed_until", UtcDateTime),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    Column("retained", Money, nullable=False, server_default="0"),  # kept by the rules of a release
     CheckConstraint("amount >= 0", name="ck_payments_amount"),
+    CheckConstraint("retained >= 0 AND retained <= amount", name="ck_payments_retained"),
     CheckConstraint(
         "status IN ('REQUESTED', 'PROCESSING', 'SUCCESS', 'FAILED', 'CANCELLED', 'REFUND_DUE', 'REFUNDED')",
         name="ck_payments_status",

@@ -19,6 +19,7 @@ from flightctl.core.runtime import Runtime
 from flightctl.core.schema import (
     booking_events,
     booking_flights,
+    booking_requests,
     bookings,
     flights,
     mock_gateway_ledger,
@@ -229,7 +230,15 @@ def _reset(runtime: Runtime) -> None:
     def work(tx: Transaction) -> tuple[int, int]:
         version = schedule.raise_version(tx)
         # Children before parents: foreign keys hold all the while.
-        for table in (refunds, payments, booking_events, seat_reservations, booking_flights, bookings):
+        for table in (
+            refunds,
+            payments,
+            booking_events,
+            seat_reservations,
+            booking_flights,
+            booking_requests,
+            bookings,
+        ):
             tx.execute(delete(table))
         tx.execute(delete(mock_gateway_ledger))
         tx.execute(delete(flights))

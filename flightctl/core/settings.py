@@ -14,8 +14,14 @@ from typing import Any, Final
 
 from flightctl.core.durations import format_duration, parse_duration
 from flightctl.core.errors import ConfigError, ValidationError
+from flightctl.core.refund_rules import parse_rules, write_rules
 
-_KINDS: Final = {"int": "a whole number", "ratio": "a number from 0 to 1", "duration": "a duration"}
+_KINDS: Final = {
+    "int": "a whole number",
+    "ratio": "a number from 0 to 1",
+    "duration": "a duration",
+    "rules": "a table of shares such as 72h=100%, 24h=50%, 0h=0%",
+}
 """Those that a value can fail to be."""
 
 
@@ -23,8 +29,8 @@ _KINDS: Final = {"int": "a whole number", "ratio": "a number from 0 to 1", "dura
 class Setting:
     """One setting: dotted key, kind, default and bounds.
 
-    Kinds: ``str``, ``secret``, ``int``, ``ratio``, ``duration`` (kept in seconds), ``choice``. ``low`` and ``high`` are
-    inclusive.
+    Kinds: ``str``, ``secret``, ``int``, ``ratio``, ``duration`` (kept in seconds), ``rules`` (RefundRules), ``choice``.
+    ``low`` and ``high`` are inclusive.
     """
 
     key: str
@@ -60,6 +66,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("locking", "choice", "redis", choices=("redis", "database")),
     Setting("booking.hold", "duration", 300.0, 1, 86400),
     Setting("booking.max_seats", "int", 9, 1, 500),
+    Setting("release.refund", "rules", ()),
     Setting("search.min_connection", "duration", 3600.0, 0, 86400),
     Setting("search.max_connection", "duration", 21600.0, 0, 172800),
     Setting("sweep.interval", "duration", 10.0, 0.1, 3600),
@@ -171,7 +178,7 @@ def _read_file(path: Path) -> dict[str, Any]:
 def _flatten(node: Mapping[Any, Any], prefix: str, flat: dict[str, Any]) -> None:
     for name, value in node.items():
         key = f"{prefix}{name}"
-        if isinstance(value, dict):
+        if isinstance(value, dict) and not (key in _BY_KEY and _BY_KEY[key].kind == "rules"):
             _flatten(value, key + ".", flat)
         elif value is not None:
             flat[key] = value
@@ -194,6 +201,8 @@ def _convert(setting: Setting, raw: Any, source: str) -> Any:
             value = str(raw).strip()
         elif setting.kind == "int":
             value = int(str(raw).strip())
+        elif setting.kind == "rules":
+            value = parse_rules(raw if isinstance(raw, Mapping) else str(raw))
         elif setting.kind == "ratio":
             value = float(raw)
         else:
@@ -218,6 +227,8 @@ def display(value: Any, setting: Setting) -> str:
     """A setting's value as people write it; of a secret only whether there is one."""
     if setting.kind == "secret":
         return "***" if value else ""
+    if setting.kind == "rules":
+        return write_rules(value)
     return format_duration(float(value)) if setting.kind == "duration" else f"{value}"
 
 

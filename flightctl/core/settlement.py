@@ -191,6 +191,10 @@ def _money_came(
         return InvalidStateError(f"booking {booking.id} is {booking.status.value}")
     money.move_payment(tx, row, PaymentStatus.SUCCESS, source=source, message=message)
     paid = "paid at the counter" if source is PaymentSource.AGENT else "payment succeeded"
+    surplus = row.amount - booking.row.total_price
+    if surplus > 0:  # seats were given back while the gateway was charging for all of them
+        money.owe_part(tx, row, surplus, surplus)
+        paid += f"; {surplus} for seats given back is due back"
     late = ", after the hold had expired: the seats were taken again" if booking.status is BookingStatus.EXPIRED else ""
     records.move(tx, booking, BookingStatus.CONFIRMED, actor=actor, reason=f"{paid} ({row.payment_id}){late}")
     return None

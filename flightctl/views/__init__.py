@@ -28,6 +28,7 @@ def view_of(record: Any) -> View:
         model.Hold: holds.HOLD,
         model.PrecomputeResult: operations.PRECOMPUTED,
         model.ProcessResult: payments.PROCESSED,
+        model.RefundQuote: bookings.QUOTE,
         model.RefundResult: payments.REFUNDED,
         model.Rehearsal: payments.REHEARSED,
         model.SeedResult: operations.SEEDED,

@@ -62,6 +62,27 @@ BOOKING: Final = View(
 )
 
 
+def _quote(record: model.RefundQuote) -> Fields:
+    return {
+        "bookingId": record.booking_id,
+        "status": record.status.value,
+        "noOfSeats": record.seats,
+        "seatsLeft": record.seats_left,
+        "price": money(record.price),
+        "share": None if record.share is None else float(record.share),
+        "refund": money(record.refund),
+        "retained": money(record.retained),
+        "hoursLeft": float(record.hours_left),
+    }
+
+
+QUOTE: Final = View(
+    _quote,
+    ("bookingId", "status", "noOfSeats", "seatsLeft", "price", "share", "refund", "retained", "hoursLeft"),
+    id_keys=("bookingId",),
+)
+
+
 def _event(record: model.BookingEvent) -> Fields:
     return {
         "bookingId": record.booking_id,

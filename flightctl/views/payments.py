@@ -15,6 +15,9 @@ def _payment(record: model.Payment) -> dict[str, Any]:
         "source": record.source.value,
         "message": record.message,
         "refundId": record.refund_id,
+        "refundDue": money(record.refund_due),
+        "refunded": money(record.refunded),
+        "retained": money(record.retained),
         "createdAt": instant(record.created_at),
         "updatedAt": instant(record.updated_at),
     }
@@ -98,7 +101,8 @@ def _late(record: model.LatePayment) -> Fields:
 
 _IDS: Final = ("paymentId", "bookingId")
 _PAYMENT_COLUMNS: Final = (
-    "paymentId", "bookingId", "amount", "status", "source", "message", "refundId", "createdAt", "updatedAt",
+    "paymentId", "bookingId", "amount", "status", "source", "message", "refundId", "refundDue", "refunded",
+    "retained", "createdAt", "updatedAt",
 )  # fmt: skip
 
 PAYMENT: Final = View(
@@ -110,6 +114,7 @@ PAYMENT: Final = View(
         text_of("amount", right=True),
         text_of("status"),
         text_of("source"),
+        text_of("refundDue", "due back", right=True),
         text_of("createdAt", "created"),
     ),
     id_keys=("paymentId",),

@@ -80,7 +80,21 @@ RECORDS: list[tuple[View, Any]] = [
             Decimal(5400),
         ),
     ),
-    (operations.REVISION, {"revision": None, "head": "0002", "upToDate": False}),
+    (operations.REVISION, {"revision": None, "head": "0006", "upToDate": False}),
+    (
+        bookings.QUOTE,
+        m.RefundQuote(
+            "K7QX2M",
+            m.BookingStatus.CONFIRMED,
+            1,
+            2,
+            Decimal(10),
+            Decimal("0.5"),
+            Decimal(5),
+            Decimal(5),
+            Decimal("71.5"),
+        ),
+    ),
     (holds.HOLD, m.Hold("K7QX2M", "tab\there", "6E203-20261201", ("6E203-20261201",), 2, AT, AT, 272)),
     (holds.EXTENDED, m.ExtendResult(3, (m.Skipped("K7QX2M", "it is CONFIRMED"),))),
     (

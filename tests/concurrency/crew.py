@@ -167,11 +167,11 @@ def confirm(runtime: Runtime, booking: str) -> Any:
     return {"status": result.booking.status.value, "changed": result.changed}
 
 
-def release(runtime: Runtime, booking: str, yes: bool = False) -> Any:
+def release(runtime: Runtime, booking: str, yes: bool = False, seats: int | None = None) -> Any:
     from flightctl.core.cancellation import release as act
 
-    result = act(runtime, booking, reason=None, confirmed_too=yes)
-    return {"status": result.booking.status.value, "changed": result.changed}
+    result = act(runtime, booking, reason=None, confirmed_too=yes, seats=seats)
+    return {"status": result.booking.status.value, "changed": result.changed, "seats": result.booking.seats}
 
 
 def callback(

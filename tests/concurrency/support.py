@@ -33,6 +33,7 @@ TABLES = (
     "payments",
     "seat_reservations",
     "booking_flights",
+    "booking_requests",
     "bookings",
     "mock_gateway_ledger",
     "flights",
@@ -230,20 +231,23 @@ _CHECKS = {
     "b.status = 'CONFIRMED' AND (SELECT COUNT(*) FROM seat_reservations r WHERE r.booking_id = b.booking_id "
     "AND r.outcome = 'CONFIRMED') <> (SELECT COUNT(*) FROM booking_flights l WHERE l.booking_id = b.booking_id)",
     "a hold of other seats than its booking's": "SELECT r.id FROM seat_reservations r JOIN bookings b "
-    "ON b.booking_id = r.booking_id WHERE r.seats <> b.seats",
+    "ON b.booking_id = r.booking_id WHERE r.seats <> b.seats AND (r.deleted_at IS NULL OR r.outcome = 'CONFIRMED' OR "
+    "NOT EXISTS (SELECT 1 FROM booking_requests q WHERE q.booking_id = b.booking_id))",
     "a booking without payment or events or legs": "SELECT b.booking_id FROM bookings b WHERE NOT EXISTS "
     "(SELECT 1 FROM payments p WHERE p.booking_id = b.booking_id) OR NOT EXISTS (SELECT 1 FROM booking_events e "
     "WHERE e.booking_id = b.booking_id) OR NOT EXISTS (SELECT 1 FROM booking_flights l WHERE l.booking_id = b.booking_id)",
     "CONFIRMED is not exactly one SUCCESS": "SELECT b.booking_id, b.status FROM bookings b WHERE "
-    "(SELECT COUNT(*) FROM payments p WHERE p.booking_id = b.booking_id AND p.status = 'SUCCESS') <> "
+    "(SELECT COUNT(*) FROM payments p WHERE p.booking_id = b.booking_id AND p.status = 'SUCCESS' "
+    "AND NOT (b.status = 'CANCELLED' AND p.retained > 0)) <> "
     "CASE b.status WHEN 'CONFIRMED' THEN 1 ELSE 0 END",
     "an ended booking has a REQUESTED payment": "SELECT p.payment_id FROM payments p JOIN bookings b "
     "ON b.booking_id = p.booking_id WHERE p.status = 'REQUESTED' AND b.status <> 'PENDING'",
     "refunds do not match the payment": "SELECT p.payment_id, p.status FROM payments p WHERE "
-    "(SELECT COALESCE(SUM(r.amount), 0) FROM refunds r WHERE r.payment_id = p.payment_id) <> "
-    "CASE WHEN p.status IN ('REFUND_DUE', 'REFUNDED') THEN p.amount ELSE 0 END",
+    "p.retained + (SELECT COALESCE(SUM(r.amount), 0) FROM refunds r WHERE r.payment_id = p.payment_id) <> "
+    "CASE WHEN p.status IN ('REFUND_DUE', 'REFUNDED') THEN p.amount WHEN p.status = 'SUCCESS' THEN p.amount - "
+    "(SELECT b.total_price FROM bookings b WHERE b.booking_id = p.booking_id AND b.status = 'CONFIRMED') ELSE 0 END",
     "REFUND_DUE has nothing due, or REFUNDED something": "SELECT p.payment_id, p.status FROM payments p WHERE "
-    "(p.status = 'REFUND_DUE') <> EXISTS (SELECT 1 FROM refunds r WHERE r.payment_id = p.payment_id AND r.status = 'DUE')",
+    "p.status <> 'SUCCESS' AND (p.status = 'REFUND_DUE') <> EXISTS (SELECT 1 FROM refunds r WHERE r.payment_id = p.payment_id AND r.status = 'DUE')",
     "charged at the gateway, not known as paid": "SELECT g.request_id FROM mock_gateway_ledger g LEFT JOIN payments p "
     "ON p.payment_id = g.request_id WHERE g.kind = 'CHARGE' AND g.outcome = 'SUCCESS' AND "
     "(p.payment_id IS NULL OR (p.status NOT IN ('PROCESSING', 'SUCCESS', 'REFUND_DUE', 'REFUNDED') "
@@ -264,6 +268,8 @@ _SETTLED_CHECKS = {
     "ON g.request_id = p.payment_id WHERE g.outcome = 'SUCCESS' AND p.status NOT IN ('SUCCESS', 'REFUNDED')",
     "a hold is left open": "SELECT id, booking_id FROM seat_reservations WHERE deleted_at IS NULL",
     "a booking is left PENDING": "SELECT booking_id FROM bookings WHERE status = 'PENDING'",
+    "a part of a payment is owed": "SELECT r.refund_id FROM refunds r JOIN payments p ON p.payment_id = r.payment_id "
+    "WHERE r.status = 'DUE' AND p.source = 'GATEWAY'",
     "a payment is left between": "SELECT p.payment_id, p.status FROM payments p WHERE p.status = 'REQUESTED' "
     "OR (p.status = 'REFUND_DUE' AND p.source = 'GATEWAY') OR (p.status = 'PROCESSING' AND NOT EXISTS "
     "(SELECT 1 FROM mock_gateway_ledger g WHERE g.request_id = p.payment_id AND g.outcome = 'TIMEOUT'))",

@@ -116,6 +116,10 @@ FLOWS = {
     "confirm, hold expired": Flow("confirm", _expired(), ENDED),
     "release, pending": Flow("release", _booked(), ENDED),
     "release, confirmed": Flow("release", lambda world: {"booking": _paid(world), "yes": True}, ENDED),
+    "release a part, pending": Flow("release", _booked(seats=1), ENDED),
+    "release a part, confirmed": Flow(
+        "release", lambda world: {"booking": _paid(world), "yes": True, "seats": 1}, ENDED
+    ),
     "refund by the processor": Flow("process", _refund_due),
     "refund by hand": Flow("refund", _paid_at_the_counter_and_released, ENDED),
     "sweep": Flow("sweep", _lapsed),

@@ -72,8 +72,17 @@ DAMAGE = {
     "a refund of too little": ("UPDATE refunds SET amount = amount - 1", "but only"),
     "a refund of money that stays": (
         "UPDATE refunds SET payment_id = (SELECT payment_id FROM payments WHERE booking_id = '{confirmed}')",
+        "0 SUCCESS payments of its total",
+    ),
+    "a refund of money that never came": (
+        "UPDATE refunds SET payment_id = (SELECT payment_id FROM payments WHERE booking_id = '{expired}')",
         "its payment",
     ),
+    "money kept of seats that are taken": (
+        "UPDATE payments SET retained = 1 WHERE booking_id = '{confirmed}'",
+        "0 SUCCESS payments of its total",
+    ),
+    "money kept that never came": ("UPDATE payments SET retained = 1 WHERE booking_id = '{expired}'", "is retained"),
     "refunded but due": ("UPDATE payments SET status = 'REFUNDED' WHERE booking_id = '{cancelled}'", "is DUE"),
     "paid back without the gateway": ("UPDATE refunds SET status = 'PAID'", "never asked"),
     "the gateway's money is lost": (
