@@ -27,6 +27,7 @@ class Root(LazyGroup):
         "bookings": "Show, list and trace bookings.",
         "flights": "Show, list, add, change and cancel flights.",
         "manifest": "List the bookings on a flight.",
+        "reaccommodate": "Move the bookings of a plan to other flights.",
         "payments": "Show, list, process and refund payments.",
         "routes": "Fill the cache of routes.",
         "schedule": "Compare schedule files with what is loaded, import and export them.",

@@ -220,6 +220,13 @@ class Session:
             raise ValidationError(doing, hint="Pass --yes to do it.")
         self.confirm(question)
 
+    def require_typed(self, question: str, word: str, *, doing: str) -> None:
+        """As ``require_yes``, with ``word`` to be typed for a yes (in any case)."""
+        if not self.interactive:
+            raise ValidationError(doing, hint="Pass --yes to do it.")
+        if typer.prompt(one_line(question), err=True, default="", show_default=False).strip().upper() != word.upper():
+            raise typer.Abort
+
 
 def _is_terminal(stream: Any) -> bool:
     try:

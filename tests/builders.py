@@ -59,6 +59,7 @@ TABLES = (
     "seat_reservations",
     "booking_flights",
     "booking_requests",
+    "disruptions",
     "bookings",
     "mock_gateway_ledger",
     "flights",

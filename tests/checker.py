@@ -58,7 +58,8 @@ RULES: Sequence[tuple[str, str]] = (
         JOIN bookings b ON b.booking_id = r.booking_id
         LEFT JOIN booking_flights l ON l.booking_id = r.booking_id AND l.flight_id = r.flight_id
         LEFT JOIN booking_requests q ON q.booking_id = b.booking_id
-        WHERE l.booking_id IS NULL OR r.seats > COALESCE(q.seats, b.seats)
+        WHERE (l.booking_id IS NULL AND (q.booking_id IS NULL OR r.outcome IS NULL OR r.outcome = 'CONFIRMED'))
+           OR r.seats > COALESCE(q.seats, b.seats)
            OR (r.seats <> b.seats AND (q.booking_id IS NULL OR r.deleted_at IS NULL OR r.outcome = 'CONFIRMED'))
         """,
     ),

@@ -25,7 +25,8 @@ def audit(
     Check that every seat, hold and payment adds up.
 
     Every flight, hold, payment and cached count is checked on one snapshot of the database. A row
-    of the table is something that is off. --repair says what it did.
+    of the table is something that is off. --repair says what it did. Bookings that wait to be moved
+    after a change of the schedule are listed, and nothing is off with them.
 
     Exit codes:
       0 all adds up, 7 database down, 9 something is off
@@ -34,6 +35,8 @@ def audit(
     result = use_case.audit(session.runtime, repair=repair)
     for line in result.repaired:
         session.note(f"repaired: {line}")
+    for waiting in result.disrupted:
+        session.note(f"waits to be moved: booking {waiting.booking_id}, because of flight {waiting.flight_id}")
     session.show_rows(VIOLATION, result.violations, audit_document(result))
     if result.violations:
         raise InvariantViolationError(

@@ -137,13 +137,20 @@ def update(
     arrival: Annotated[str | None, typer.Option(metavar="TIME", help="Local at the destination.")] = None,
     price: Annotated[str | None, typer.Option(metavar="P", help="For one seat; bookings keep theirs.")] = None,
     seats: Annotated[int | None, typer.Option(metavar="N", help="Total seats; not below those taken.")] = None,
+    plan: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write a plan for bookings that no longer connect.")
+    ] = None,
 ) -> None:
     """Examples:
       flightctl flights update 6E203-20261201 --price 4999
       flightctl flights update 6E203-20261201 --departure 2026-12-01T07:00 --arrival 2026-12-01T09:45
       flightctl flights update 6E203-20261201 --seats 186
+      flightctl flights update 6E203-20261201 --departure 2026-12-01T09:00 --plan plan.json
 
     Change a flight's times, price or seats.
+
+    CONFIRMED bookings whose connections the new times break are marked as disrupted: they stay as
+    they are until `flightctl reaccommodate` moves them by the plan.
 
     Exit codes:
       0 changed, 2 wrong value or nothing to change, 3 no such flight, 6 more seats are taken than
@@ -152,8 +159,15 @@ def update(
     from flightctl.core import flights
 
     session = session_of(ctx)
-    change = flights.update(session.runtime, flight_id, departure=departure, arrival=arrival, price=price, seats=seats)
+    change = flights.update(
+        session.runtime, flight_id, departure=departure, arrival=arrival, price=price, seats=seats, plan=plan
+    )
     _show_change(session, change)
+    if change.affected and plan is None:
+        session.warn(
+            f"{len(change.affected)} booking(s) no longer connect and wait to be moved;"
+            f" `flightctl flights update {change.flight.flight_id} --plan FILE` writes a plan"
+        )
 
 
 @command(app, "cancel")
@@ -161,37 +175,52 @@ def cancel(
     ctx: typer.Context,
     flight_id: FlightId,
     reason: Annotated[str | None, typer.Option(metavar="T", help="Kept in the bookings' history.")] = None,
+    plan: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Keep CONFIRMED bookings, and write a plan to move them.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Examples:
       flightctl flights cancel 6E203-20261201 --reason "fog at DEL"
       flightctl flights cancel 6E203-20261201 --yes -o json
+      flightctl flights cancel 6E203-20261201 --plan plan.json --yes
 
     Cancel a flight and its bookings.
 
-    PENDING and CONFIRMED bookings become CANCELLED and their money is due back. On a terminal it
-    tells how many these are and asks; elsewhere it wants --yes.
+    PENDING and CONFIRMED bookings become CANCELLED and their money is due back. With --plan CONFIRMED
+    ones stay so and are marked as disrupted, and a plan is written that `flightctl reaccommodate`
+    applies. On a terminal it lists the bookings and asks for the flight's id; elsewhere it wants --yes.
 
     Exit codes:
-      0 cancelled (bookings in use just then are left to the sweep), 2 --yes is missing, 3 no such
-      flight, 7 database down
+      0 cancelled (bookings in use just then are left to the sweep), 2 --yes is missing, or the plan
+      cannot be written, 3 no such flight, 7 database down
     """
     from flightctl.core import flights
 
     session = session_of(ctx)
     if not yes:
-        preview = flights.preview_cancel(session.runtime, flight_id)
-        session.require_yes(
-            f"Cancel flight {preview.flight.flight_id} and its {len(preview.bookings)} booking(s)?",
-            doing=f"cancelling flight {preview.flight.flight_id} ends {len(preview.bookings)} booking(s)",
-        )
-    change = flights.cancel(session.runtime, flight_id, reason=reason)
-    _show_change(session, change)
+        _ask(session, flights.preview_cancel(session.runtime, flight_id, with_plan=plan is not None))
+    _show_change(session, flights.cancel(session.runtime, flight_id, reason=reason, plan=plan))
+
+
+def _ask(session: Session, preview: FlightChange) -> None:
+    """List what would become of the bookings, and have the flight's id typed. Raises where nobody can be asked."""
+    name, count = preview.flight.flight_id, len(preview.affected)
+    for one in preview.affected:
+        becomes = "waits to be moved" if one.disrupted else f"{one.after.value}, {one.refund} due back"
+        session.note(f"{one.booking_id}  {one.before.value}, {one.seats} seat(s) of {one.user_id}: {becomes}")
+    session.require_typed(
+        f"Type {name} to cancel the flight, with its {count} booking(s)",
+        name,
+        doing=f"cancelling flight {name} changes {count} booking(s)",
+    )
 
 
 def _show_change(session: Session, change: FlightChange) -> None:
     session.show(change)
     if not change.changed:
         session.note(f"Nothing changed: flight {change.flight.flight_id} was so already.")
+    if change.plan is not None:
+        session.note(f"The plan is in {change.plan}; `flightctl reaccommodate {change.plan}` applies it.")
     if change.failed:
         session.warn(f"bookings left to the sweep: {', '.join(change.failed)}")

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy import Select, and_, case, func, or_, select
 
+from flightctl.core import disruption
 from flightctl.core.database import Transaction
 from flightctl.core.model import BookingStatus, FlightStatus, PaymentStatus, RefundStatus, Violation
 from flightctl.core.schema import booking_flights, bookings, flights, payments, refunds, seat_reservations, utc_now
@@ -133,7 +134,7 @@ def _cancelled_flights(tx: Transaction, _: float) -> Iterator[Violation]:
 
 
 def on_cancelled_flights(tx: Transaction) -> Iterator[Violation]:
-    """Bookings of cancelled flights that have not ended (yet)."""
+    """Bookings of cancelled flights that have not ended (yet), and do not wait to be moved either."""
     query = (
         select(bookings.c.booking_id, bookings.c.status, flights.c.flight_id)
         .join(booking_flights, booking_flights.c.booking_id == bookings.c.booking_id)
@@ -141,6 +142,7 @@ def on_cancelled_flights(tx: Transaction) -> Iterator[Violation]:
         .where(
             flights.c.status == FlightStatus.CANCELLED.value,
             bookings.c.status.in_((BookingStatus.PENDING.value, BookingStatus.CONFIRMED.value)),
+            ~disruption.waiting(),
         )
         .order_by(bookings.c.booking_id)
     )

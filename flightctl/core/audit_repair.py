@@ -65,7 +65,9 @@ def _cancel(runtime: Runtime, violation: Violation) -> str | None:
     assert violation.booking_id
     assert violation.flight_id
     reason = f"flight {violation.flight_id} was cancelled"
-    if not sweeper.cancel_for_flight(runtime, violation.booking_id, violation.flight_id, reason=reason, actor=ACTOR):
+    if not sweeper.cancel_for_flight(
+        runtime, violation.booking_id, violation.flight_id, reason=reason, actor=ACTOR, spare_disrupted=True
+    ):
         return None
     return f"booking {violation.booking_id}: cancelled, {reason}"
 

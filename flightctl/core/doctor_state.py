@@ -1,15 +1,16 @@
 """The work as ``doctor`` sees it: flights to sell, sweeps, processors, payments, refunds."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import func, select
 
-from flightctl.core import vitals
+from flightctl.core import disruption, vitals
 from flightctl.core.audit_checks import REFUND_GRACE_SECONDS
 from flightctl.core.database import Transaction
 from flightctl.core.errors import FlightctlError
-from flightctl.core.model import DoctorCheck
+from flightctl.core.model import Disruption, DoctorCheck
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import flights, utc_now
 from flightctl.core.vitals import Vitals, Worker
@@ -17,23 +18,26 @@ from flightctl.core.vitals import Vitals, Worker
 OK, WARNING, FAILED = "ok", "warning", "failed"
 LAG_SECONDS: Final = 60
 """A hold that lapsed longer ago than this should have been swept: sweeps run every 10 s, by cron every minute."""
+SHOWN: Final = 10
+"""Booking ids that a line names."""
 PAYMENT_SECONDS: Final = 60
 """A payment that nobody has claimed for so long, or not settled for so long after its lease, is stuck."""
 
 
 def examine(runtime: Runtime) -> list[DoctorCheck]:
     try:
-        now, coming, last = runtime.database.read(_look)
+        now, coming, last, waiting = runtime.database.read(_look)
     except FlightctlError as error:
         return [DoctorCheck("state", FAILED, error.message, error.hint)]
-    return [_flights(coming, last), _sweep(now), _processor(now), _payments(now), _refunds(now)]
+    vital = [_sweep(now), _processor(now), _payments(now), _refunds(now)]
+    return [_flights(coming, last), *vital, _disruptions(waiting)]
 
 
-def _look(tx: Transaction) -> tuple[Vitals, int, datetime | None]:
+def _look(tx: Transaction) -> tuple[Vitals, int, datetime | None, tuple[Disruption, ...]]:
     coming = select(flights.c.departure_time).where(flights.c.departure_time > utc_now()).limit(vitals.CAP).subquery()
     count = int(tx.execute(select(func.count()).select_from(coming)).scalar_one())
     last: datetime | None = tx.execute(select(func.max(flights.c.departure_time))).scalar()
-    return vitals.look(tx), count, last
+    return vitals.look(tx), count, last, disruption.disrupted(tx)
 
 
 def _number(count: int, cap: int = vitals.CAP) -> str:
@@ -122,7 +126,16 @@ def _refunds(now: Vitals) -> DoctorCheck:
         detail += f"; {now.refunds_by_hand} of them by hand"
     if now.refunds_age <= REFUND_GRACE_SECONDS:
         return DoctorCheck("refunds", OK, detail)
-    hint = "`flightctl payments list --status REFUND_DUE`; the processor pays those of the gateway."
+    hint = "`flightctl payments list --due`; the processor pays those of the gateway."
     if now.refunds_by_hand:
         hint = f"{hint} Hand counter money (source AGENT) out, then `flightctl payments refund PAYMENT`."
     return DoctorCheck("refunds", WARNING, detail, hint)
+
+
+def _disruptions(waiting: Sequence[Disruption]) -> DoctorCheck:
+    if not waiting:
+        return DoctorCheck("disruptions", OK, "no booking waits to be moved")
+    shown = ", ".join(one.booking_id for one in waiting[:SHOWN])
+    more = f" and {len(waiting) - SHOWN} more" if len(waiting) > SHOWN else ""
+    hint = "Apply their plan with `flightctl reaccommodate FILE`; `flightctl flights cancel ID --plan FILE` writes one."
+    return DoctorCheck("disruptions", WARNING, f"{len(waiting)} booking(s) wait to be moved: {shown}{more}", hint)

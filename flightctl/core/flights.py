@@ -1,57 +1,37 @@
 """The flights themselves: shown, added, changed and cancelled."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy import update as sql_update
 from sqlalchemy.exc import IntegrityError
 
-from flightctl.core import inventory, money, schedule
+from flightctl.core import affected_bookings, disruption, inventory, money, plan_file, schedule
 from flightctl.core.cache import SeatCount
 from flightctl.core.database import Transaction
-from flightctl.core.errors import FlightctlError, InvalidFlightError, InvalidStateError, ValidationError
+from flightctl.core.errors import InvalidStateError, ValidationError
+from flightctl.core.flight_cancellation import cancel, preview_cancel
+from flightctl.core.flight_rows import BY_ID, require
 from flightctl.core.identifiers import normal_id, parse_identifier
 from flightctl.core.model import (
-    BookingStatus,
     Flight,
     FlightChange,
     FlightSeats,
     FlightStatus,
-    PaymentStatus,
     Quote,
 )
 from flightctl.core.network import zone
+from flightctl.core.replan import make_plan
 from flightctl.core.routing import to_microseconds
 from flightctl.core.runtime import Runtime
-from flightctl.core.schema import booking_flights, bookings, flights, payments, seat_reservations
-from flightctl.core.sweeper import cancel_for_flight
+from flightctl.core.schema import flights, seat_reservations
 from flightctl.core.timetable import EARLIEST, LATEST, ScheduledFlight, build_flight
 from flightctl.core.timetable_row import MAX_FLIGHT_TIME
 
-_BY_ID: Final = select(flights).where(flights.c.flight_id == bindparam("id"))
-_LOCKED: Final = _BY_ID.with_for_update()
-_OPEN_BOOKINGS: Final = (
-    select(bookings.c.booking_id, bookings.c.status)
-    .join(booking_flights, booking_flights.c.booking_id == bookings.c.booking_id)
-    .where(
-        booking_flights.c.flight_id == bindparam("id"),
-        bookings.c.status.in_((BookingStatus.PENDING.value, BookingStatus.CONFIRMED.value)),
-    )
-    .order_by(bookings.c.booking_id)
-)
+__all__ = ["add", "cancel", "preview_cancel", "seats", "show", "update"]
 
-
-def _require(row: Any, flight_id: str) -> Any:
-    if row is None:
-        raise InvalidFlightError(
-            f"there is no flight {flight_id[:60]}",
-            hint="`flightctl flights list` shows the flights there are.",
-            details={"flightId": flight_id[:64]},
-        )
-    return row
+_LOCKED: Final = BY_ID.with_for_update()
 
 
 def show(runtime: Runtime, identifier: str) -> Quote:
@@ -59,7 +39,7 @@ def show(runtime: Runtime, identifier: str) -> Quote:
     kind, normal, flight_ids = parse_identifier(identifier)
 
     def work(tx: Transaction) -> Quote:
-        rows = [_require(tx.execute(_BY_ID, {"id": flight_id}).first(), flight_id) for flight_id in flight_ids]
+        rows = [require(tx.execute(BY_ID, {"id": flight_id}).first(), flight_id) for flight_id in flight_ids]
         return Quote(normal, kind, tuple(inventory.to_flight(row) for row in rows))
 
     return runtime.database.read(work)
@@ -68,7 +48,7 @@ def show(runtime: Runtime, identifier: str) -> Quote:
 def seats(runtime: Runtime, flight_id: str) -> FlightSeats:
     """Raises InvalidFlightError."""
     flight_id = normal_id(flight_id)
-    row = _require(runtime.database.read(lambda tx: inventory.seats_on(tx, flight_id)), flight_id)
+    row = require(runtime.database.read(lambda tx: inventory.seats_on(tx, flight_id)), flight_id)
     known = runtime.cache.seat_counts([flight_id]) if runtime.cache.enabled else {}
     cached = known.get(flight_id)
     return FlightSeats(inventory.to_flight(row), int(row.held), int(row.confirmed), cached.seats if cached else None)
@@ -108,13 +88,13 @@ def add(
 
     def work(tx: Transaction) -> tuple[Flight, bool, int]:
         version = schedule.raise_version(tx)
-        there = tx.execute(_BY_ID, {"id": new.flight_id}).first() or _twin(tx, new)
+        there = tx.execute(BY_ID, {"id": new.flight_id}).first() or _twin(tx, new)
         if there is not None:
             _require_alike(there, new)
             return inventory.to_flight(there), False, version
         stamp = to_microseconds(schedule.database_now(tx))
         tx.execute(insert(flights), _values(new, stamp))
-        return inventory.to_flight(tx.execute(_BY_ID, {"id": new.flight_id}).one()), True, version
+        return inventory.to_flight(tx.execute(BY_ID, {"id": new.flight_id}).one()), True, version
 
     try:
         added, changed, version = runtime.database.run(work)
@@ -179,13 +159,18 @@ def update(
     arrival: str | None = None,
     price: str | None = None,
     seats: int | None = None,
+    plan: str | None = None,
 ) -> FlightChange:
     """Change a flight's local times, price (of bookings to come) or seats.
 
-    Raises InvalidFlightError, ValidationError; InvalidStateError for fewer seats than are sold, with the numbers.
+    Bookings whose connections the new times break are marked as disrupted; ``plan`` names the file for their
+    re-accommodation plan, and may be all that is asked for. Raises InvalidFlightError, ValidationError;
+    InvalidStateError for fewer seats than are sold, with the numbers.
     """
     flight_id = normal_id(flight_id)
-    if departure is None and arrival is None and price is None and seats is None:
+    if plan is not None:
+        plan_file.require_writable(plan)
+    elif departure is None and arrival is None and price is None and seats is None:
         raise ValidationError("nothing to change", hint="Pass --departure, --arrival, --price or --seats.")
     amount = None if price is None else money.parse_amount(price, "--price")
     departs = None if departure is None else _local(departure, "--departure")
@@ -193,7 +178,7 @@ def update(
 
     def work(tx: Transaction) -> tuple[Flight, bool, int]:
         version = schedule.raise_version(tx)
-        row = _require(tx.execute(_LOCKED, {"id": flight_id}).first(), flight_id)
+        row = require(tx.execute(_LOCKED, {"id": flight_id}).first(), flight_id)
         values = {
             **_new_times(row, departs, arrives),
             **({} if amount is None else {"price": amount}),
@@ -207,12 +192,17 @@ def update(
                 .values(**values, seat_version=flights.c.seat_version + 1)
             )
             _hold_until_departure(tx, flight_id, values.get("departure_time"))
-        return inventory.to_flight(tx.execute(_BY_ID, {"id": flight_id}).one()), bool(values), version
+            if "departure_time" in values or "arrival_time" in values:
+                disruption.mark_broken(tx, flight_id, runtime.settings["search.min_connection"])
+        return inventory.to_flight(tx.execute(BY_ID, {"id": flight_id}).one()), bool(values), version
 
     flight, changed, version = inventory.change_seats(runtime, [flight_id], work)
     if changed:
         runtime.cache.publish_schedule_version(version)
-    return FlightChange(flight, changed)
+    affected = runtime.database.read(lambda tx: affected_bookings.disrupted_by(tx, flight_id))
+    if plan is not None:
+        plan_file.write_plan(plan, make_plan(runtime, flight_id))
+    return FlightChange(flight, changed, affected=affected, plan=plan)
 
 
 def _new_times(row: Any, departs: datetime | None, arrives: datetime | None) -> dict[str, Any]:
@@ -262,61 +252,3 @@ def _hold_until_departure(tx: Transaction, flight_id: str, departure: datetime |
             )
             .values(expires_at=departure)
         )
-
-
-def preview_cancel(runtime: Runtime, flight_id: str) -> FlightChange:
-    """The bookings that a cancellation would end, and the money that would go back. Raises InvalidFlightError."""
-    flight_id = normal_id(flight_id)
-
-    def work(tx: Transaction) -> FlightChange:
-        row = _require(tx.execute(_BY_ID, {"id": flight_id}).first(), flight_id)
-        affected = [found.booking_id for found in tx.execute(_OPEN_BOOKINGS, {"id": flight_id})]
-        return FlightChange(inventory.to_flight(row), False, tuple(affected), _paid(tx, affected))
-
-    return runtime.database.read(work)
-
-
-def _paid(tx: Transaction, booking_ids: Sequence[str]) -> Decimal:
-    if not booking_ids:
-        return Decimal(0)
-    rows = tx.execute(
-        select(payments.c.amount).where(
-            payments.c.booking_id.in_(booking_ids), payments.c.status == PaymentStatus.SUCCESS.value
-        )
-    )
-    return sum(rows.scalars(), Decimal(0))
-
-
-def cancel(runtime: Runtime, flight_id: str, *, reason: str | None) -> FlightChange:
-    """Cancel a flight, and end each of its bookings in a transaction of its own; the sweep finishes what is left.
-
-    Asked again, it ends what a killed cancellation left. Raises InvalidFlightError.
-    """
-    flight_id = normal_id(flight_id)
-    why = f"flight {flight_id} was cancelled" + (f": {reason}" if reason else "")
-
-    def work(tx: Transaction) -> tuple[Flight, bool, int]:
-        version = schedule.raise_version(tx)
-        changed = tx.change(
-            sql_update(flights)
-            .where(flights.c.flight_id == flight_id, flights.c.status == FlightStatus.ACTIVE.value)
-            .values(status=FlightStatus.CANCELLED.value, seat_version=flights.c.seat_version + 1)
-        )
-        row = _require(tx.execute(_BY_ID, {"id": flight_id}).first(), flight_id)
-        return inventory.to_flight(row), changed == 1, version
-
-    _, changed, version = inventory.change_seats(runtime, [flight_id], work)
-    runtime.cache.publish_schedule_version(version)
-    affected: list[str] = [
-        row.booking_id for row in runtime.database.read(lambda tx: tx.execute(_OPEN_BOOKINGS, {"id": flight_id}).all())
-    ]
-    owed = runtime.database.read(lambda tx: _paid(tx, affected))
-    ended, failed = [], []
-    for booking_id in affected:
-        try:
-            if cancel_for_flight(runtime, booking_id, flight_id, reason=why, actor=runtime.actor):
-                ended.append(booking_id)
-        except FlightctlError as error:
-            failed.append(f"{booking_id}: {error.message}")
-    row = runtime.database.read(lambda tx: tx.execute(_BY_ID, {"id": flight_id}).one())
-    return FlightChange(inventory.to_flight(row), changed or bool(ended), tuple(ended), owed, tuple(failed))

@@ -4,7 +4,7 @@ Seats are taken by a conditional UPDATE that itself tests ACTIVE, not departed a
 locked before, the database alone prevents overbooking. Flights are always visited in sorted order.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final, TypeVar
@@ -115,6 +115,15 @@ _PROLONG: Final = (
         seat_reservations.c.expires_at > utc_now(),
     )
     .values(expires_at=bindparam("until", type_=seat_reservations.c.expires_at.type))
+)
+_RELEASE_CONFIRMED: Final = (
+    update(seat_reservations)
+    .where(
+        seat_reservations.c.booking_id == bindparam("booking"),
+        seat_reservations.c.flight_id.in_(bindparam("ids", expanding=True)),
+        seat_reservations.c.outcome == HoldOutcome.CONFIRMED.value,
+    )
+    .values(outcome=HoldOutcome.RELEASED.value, deleted_at=utc_now())
 )
 _SHRINK: Final = (
     update(seat_reservations)
@@ -304,6 +313,41 @@ def open_holds(tx: Transaction, booking_ids: Sequence[str]) -> list[Any]:
 def end_holds(tx: Transaction, booking_ids: Sequence[str], outcome: HoldOutcome) -> int:
     """End every active reservation of the bookings; returns how many there were. A hold resolves once."""
     return tx.change(_END_HOLDS, {"booking_ids": list(booking_ids), "ended_as": outcome.value})
+
+
+def lock_flights(tx: Transaction, flight_ids: Iterable[str]) -> dict[str, Any]:
+    """The flights' rows by id, locked in sorted order until the transaction ends; ``departed`` is the clock's word."""
+    return {row.flight_id: row for row in tx.execute(_LOCKED_FLIGHTS, {"ids": sorted(flight_ids)})}
+
+
+def look_at_flights(tx: Transaction, flight_ids: Iterable[str]) -> dict[str, Any]:
+    """As ``lock_flights``, without a lock: for who only wants to know."""
+    return {row.flight_id: row for row in tx.execute(_FLIGHTS, {"ids": sorted(flight_ids)})}
+
+
+def move_seats(
+    tx: Transaction, booking_id: str, *, leaving: Collection[str], entering: Collection[str], seats: int
+) -> None:
+    """Move a locked CONFIRMED booking's seats from some flights to others, whose rows ``lock_flights`` has locked.
+
+    Its reservations of the flights it leaves end as RELEASED after all, those of the others are born CONFIRMED. Raises
+    Conflict where the seats are gone all the same, and InvariantViolationError where it has not one CONFIRMED
+    reservation on each flight that it leaves.
+    """
+    try:
+        take(tx, entering, seats)
+    except (NoSeatsAvailableError, InvalidFlightError) as error:
+        raise Conflict from error
+    now: datetime = tx.execute(select(utc_now())).scalar_one()
+    if leaving and tx.change(_RELEASE_CONFIRMED, {"booking": booking_id, "ids": sorted(leaving)}) != len(leaving):
+        raise InvariantViolationError(
+            f"booking {booking_id} has not one confirmed reservation on each of its legs",
+            details={"bookingId": booking_id},
+        )
+    give_back(tx, dict.fromkeys(leaving, seats))
+    if entering:
+        outcome = HoldOutcome.CONFIRMED
+        add_holds(tx, booking_id, sorted(entering), seats, now=now, expires_at=now, ended_as=outcome)
 
 
 def departures(tx: Transaction, flight_ids: Iterable[str]) -> dict[str, datetime]:

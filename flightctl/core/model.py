@@ -294,11 +294,45 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True)
+class Disruption:
+    """A CONFIRMED booking whose itinerary ``flight_id`` broke (cancelled, or moved away from a connection), and that
+    waits to be moved since ``since``."""
+
+    booking_id: str
+    flight_id: str
+    flight_identifier: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Reaccommodated:
+    """What became of one booking of a plan. ``outcome``: moved, cancelled, unchanged or failed; ``delay_minutes``
+    (negative: earlier) of one that was moved."""
+
+    booking_id: str
+    outcome: str
+    before: str | None
+    after: str | None
+    delay_minutes: int | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReaccommodateResult:
+    bookings: tuple[Reaccommodated, ...]
+
+    def count(self, outcome: str) -> int:
+        return sum(booking.outcome == outcome for booking in self.bookings)
+
+
+@dataclass(frozen=True, slots=True)
 class AuditResult:
     flights_checked: int
     bookings_checked: int
     violations: tuple[Violation, ...]
     repaired: tuple[str, ...] = ()
+    disrupted: tuple[Disruption, ...] = ()
+    """Bookings that wait for their re-accommodation: no violations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -470,15 +504,31 @@ class FlightSeats:
 
 
 @dataclass(frozen=True, slots=True)
+class AffectedBooking:
+    """What a change of its flight makes of a booking. ``refund`` goes back; ``disrupted``: it waits to be moved."""
+
+    booking_id: str
+    user_id: str
+    seats: int
+    before: BookingStatus
+    after: BookingStatus
+    disrupted: bool
+    refund: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class FlightChange:
     """Of ``flights add``, ``update`` and ``cancel``. ``bookings``: those that a cancellation ended; ``refunds_due``:
-    the money of these that goes back; ``failed``: bookings that could not be ended now (the sweep will)."""
+    the money of these that goes back; ``failed``: bookings that could not be ended now (the sweep will); ``affected``:
+    every booking that the change does something to; ``plan``: the file that was written."""
 
     flight: Flight
     changed: bool
     bookings: tuple[str, ...] = ()
     refunds_due: Decimal = Decimal(0)
     failed: tuple[str, ...] = ()
+    affected: tuple[AffectedBooking, ...] = ()
+    plan: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.visitors import InternalTraversal
 from sqlalchemy.types import TypeDecorator
 
-HEAD_REVISION: Final = "0006"
+HEAD_REVISION: Final = "0007"
 """The newest migration: what this version of flightctl reads and writes."""
 
 _CENTS: Final = 100
@@ -260,6 +260,15 @@ booking_requests = (
         Column("flight_identifier", String(160), nullable=False),
         Column("seats", Integer, nullable=False),
     )
+)
+
+disruptions = Table(  # bookings that wait to be moved; of those that are CONFIRMED no more it says nothing
+    "disruptions",
+    metadata,
+    Column("booking_id", ForeignKey("bookings.booking_id", name="fk_disruptions_booking"), primary_key=True),
+    Column("flight_id", ForeignKey("flights.flight_id", name="fk_disruptions_flight"), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("ix_disruptions_flight", "flight_id"),
 )
 
 seat_reservations = Table(

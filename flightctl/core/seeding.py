@@ -21,6 +21,7 @@ from flightctl.core.schema import (
     booking_flights,
     booking_requests,
     bookings,
+    disruptions,
     flights,
     mock_gateway_ledger,
     payments,
@@ -237,6 +238,7 @@ def _reset(runtime: Runtime) -> None:
             seat_reservations,
             booking_flights,
             booking_requests,
+            disruptions,
             bookings,
         ):
             tx.execute(delete(table))

@@ -210,7 +210,7 @@ def _convert(setting: Setting, raw: Any, source: str) -> Any:
     except (ValueError, ValidationError):
         raise ConfigError(
             f"{where}{str(raw)[:60]!r} is not {_KINDS[setting.kind]}",
-            hint=f"The default is {display(setting.default, setting)}.",
+            hint=f"The default is {display(setting.default, setting) or 'empty'}.",
         ) from None
     if setting.choices and value.lower() not in setting.choices:
         raise ConfigError(f"{where}{str(raw)[:60]!r} is not one of {', '.join(setting.choices)}")

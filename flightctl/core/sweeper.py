@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, literal, select, tuple_
 
-from flightctl.core import inventory, records
+from flightctl.core import disruption, inventory, records
 from flightctl.core.cancellation import cancel_booking
 from flightctl.core.database import Operation, Transaction
 from flightctl.core.errors import (
@@ -104,6 +104,7 @@ _LEFT_BY_CANCEL: Final = (
     .where(
         flights.c.status == FlightStatus.CANCELLED.value,
         bookings.c.status.in_((BookingStatus.PENDING.value, BookingStatus.CONFIRMED.value)),
+        ~disruption.waiting(),
     )
     .order_by(bookings.c.booking_id)
 )
@@ -343,7 +344,8 @@ def _finish_cancels(runtime: Runtime, stopping: Callable[[], bool]) -> _Tally:
         if stopping():
             break
         try:
-            cancel_for_flight(runtime, booking_id, flight_id, reason=f"flight {flight_id} was cancelled", actor=SWEEPER)
+            reason = f"flight {flight_id} was cancelled"
+            cancel_for_flight(runtime, booking_id, flight_id, reason=reason, actor=SWEEPER, spare_disrupted=True)
         except (DatabaseUnavailableError, SchemaMismatchError, OutcomeUnknownError):
             raise
         except FlightctlError as error:
@@ -351,12 +353,21 @@ def _finish_cancels(runtime: Runtime, stopping: Callable[[], bool]) -> _Tally:
     return tally
 
 
-def cancel_for_flight(runtime: Runtime, booking_id: str, flight_id: str, *, reason: str, actor: str) -> bool:
-    """End one booking of a cancelled flight, in a transaction of its own; False when it had ended before."""
+def cancel_for_flight(
+    runtime: Runtime, booking_id: str, flight_id: str, *, reason: str, actor: str, spare_disrupted: bool
+) -> bool:
+    """End one booking of a cancelled flight, in a transaction of its own; False when it had ended before, or flies with
+    it no more.
+
+    With ``spare_disrupted`` a CONFIRMED one that waits to be moved is left, too.
+    """
 
     def work(tx: Transaction) -> bool:
         booking = records.lock_booking(tx, booking_id)
         if booking.status not in {BookingStatus.PENDING, BookingStatus.CONFIRMED}:
+            return False
+        waits = booking.status is BookingStatus.CONFIRMED and disruption.mark_of(tx, booking.id) is not None
+        if (waits and spare_disrupted) or flight_id not in booking.flight_ids:
             return False
         cancel_booking(tx, booking, actor=actor, reason=reason)
         return True

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from flightctl.core import model
 from flightctl.views.base import Cell, Fields, View, arrival, clock, day_and_time, duration, local, money, text_of
+from flightctl.views.disruptions import AFFECTED, affected
 
 
 def _leg(record: model.ItineraryLeg) -> dict[str, Any]:
@@ -172,9 +173,19 @@ def _changed_flight(record: model.FlightChange) -> Fields:
         "bookings": list(record.bookings),
         "refundsDue": money(record.refunds_due),
         "failed": list(record.failed),
+        "plan": record.plan,
+        "affected": [affected(one) for one in record.affected],
     }
 
 
+def _affected_as_ids(fields: Fields) -> Fields:
+    return {**fields, "affected": [one["bookingId"] for one in fields["affected"]]}
+
+
 CHANGED_FLIGHT: Final = View(
-    _changed_flight, (*_FLIGHT_COLUMNS, "changed", "bookings", "refundsDue", "failed"), id_keys=("flightId",)
+    _changed_flight,
+    (*_FLIGHT_COLUMNS, "changed", "bookings", "refundsDue", "failed", "plan", "affected"),
+    id_keys=("flightId",),
+    flat=_affected_as_ids,
+    nested=("affected", AFFECTED),
 )

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from flightctl.core import model
 from flightctl.views.base import Cell, Fields, View, printable, text_of
+from flightctl.views.disruptions import disruption
 
 
 def _swept(record: model.SweepResult) -> Fields:
@@ -63,12 +64,16 @@ VIOLATION: Final = View(
 
 
 def audit_document(result: model.AuditResult) -> dict[str, Any]:
-    return {
+    """``disrupted`` stands in it only where bookings wait to be moved."""
+    document: dict[str, Any] = {
         "flightsChecked": result.flights_checked,
         "bookingsChecked": result.bookings_checked,
         "violations": [violation_fields(violation) for violation in result.violations],
         "repaired": list(result.repaired),
     }
+    if result.disrupted:
+        document["disrupted"] = [disruption(one) for one in result.disrupted]
+    return document
 
 
 def _check(record: model.DoctorCheck) -> Fields:

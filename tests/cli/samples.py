@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from flightctl.core import model as m
-from flightctl.views import bookings, flights, holds, operations, payments, schedules
+from flightctl.views import bookings, disruptions, flights, holds, operations, payments, schedules
 from flightctl.views.base import View
 
 AT = datetime(2026, 12, 1, 0, 40, 12, tzinfo=UTC)
@@ -40,7 +40,20 @@ RECORDS: list[tuple[View, Any]] = [
     (flights.QUOTED_FLIGHT, m.Quote(FLIGHT.flight_id, m.FlightType.DIRECT, (FLIGHT,))),
     (flights.COMPUTED, m.Quote("CF_DEL_DXB_A1_B2", m.FlightType.COMPUTED, (FLIGHT, FLIGHT))),
     (flights.SEATS, m.FlightSeats(FLIGHT, 3, 5)),
-    (flights.CHANGED_FLIGHT, m.FlightChange(FLIGHT, True, ("K7QX2M",), Decimal(3))),
+    (
+        flights.CHANGED_FLIGHT,
+        m.FlightChange(
+            FLIGHT,
+            True,
+            ("K7QX2M",),
+            Decimal(3),
+            affected=(
+                m.AffectedBooking(
+                    "K7QX2M", "tab\t", 2, m.BookingStatus.PENDING, m.BookingStatus.CANCELLED, False, Decimal(3)
+                ),
+            ),
+        ),
+    ),
     (operations.SWEPT, m.SweepResult(1, 2, 3, 4, 5)),
     (operations.SEEDED, m.SeedResult(9, 8, 7, date(2026, 12, 1), date(2026, 12, 2), ((3, "bad"),))),
     (operations.PRECOMPUTED, m.PrecomputeResult(1, 2, 3)),
@@ -80,7 +93,13 @@ RECORDS: list[tuple[View, Any]] = [
             Decimal(5400),
         ),
     ),
-    (operations.REVISION, {"revision": None, "head": "0006", "upToDate": False}),
+    (operations.REVISION, {"revision": None, "head": "0007", "upToDate": False}),
+    (
+        disruptions.REACCOMMODATED,
+        m.Reaccommodated(
+            "K7QX2M", "moved", "6E203-20261201", "CF_DEL_DXB_A1_B2", -5, "flight 6E203-20261201 was cancelled"
+        ),
+    ),
     (
         bookings.QUOTE,
         m.RefundQuote(

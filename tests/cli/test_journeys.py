@@ -63,10 +63,19 @@ FLIGHT = {
     "departureTime": LOCAL_TIME, "arrivalTime": LOCAL_TIME, "departureDate": DATE, "totalSeats": int,
     "availableSeats": int, "price": MONEY, "status": re.compile("ACTIVE|CANCELLED"),
 }  # fmt: skip
-FLIGHT_CHANGE = FLIGHT | {"changed": bool, "bookings": list, "refundsDue": MONEY, "failed": list}
+FLIGHT_CHANGE = FLIGHT | {
+    "changed": bool, "bookings": list, "refundsDue": MONEY, "failed": list, "plan": OPTIONAL,
+    "affected": [
+        {
+            "bookingId": LOCATOR, "userId": str, "noOfSeats": int, "before": str, "after": str, "disrupted": bool,
+            "refund": MONEY,
+        }
+    ],
+}  # fmt: skip
 PAYMENT_SHOWN = {
     "paymentId": str, "bookingId": LOCATOR, "amount": MONEY, "status": str, "source": re.compile("GATEWAY|AGENT"),
-    "message": OPTIONAL, "refundId": OPTIONAL, "createdAt": UTC_TIME, "updatedAt": UTC_TIME,
+    "message": OPTIONAL, "refundId": OPTIONAL, "refundDue": MONEY, "refunded": MONEY, "retained": MONEY,
+    "createdAt": UTC_TIME, "updatedAt": UTC_TIME,
 }  # fmt: skip
 CALLBACK = {"paymentId": str, "bookingId": LOCATOR, "paymentStatus": str, "bookingStatus": str, "changed": bool}
 SWEPT = {"expiredBookings": int, "expiredReservations": int, "seatsReleased": int, "flights": int, "tookMs": int}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -221,7 +222,11 @@ def test_json_keys_are_those_printed(printed: Callable[..., Any], tmp_path: Path
     file.write_text(f"{columns}\nZZ,1,DEL,BLR,06:10,08:55,0,7,2030-12-01,2030-12-01,180,3\nbad\n")
     take("schedule import", str(file), "--dry-run")
     take("schedule export", "--carrier", "ZZ")
-    take("flights cancel", added, "--yes")
+    printed("confirm", printed("book", added, "--user", "bela")["bookingId"])
+    plan = str(Path(os.environ["HOME"]) / "plan.json")
+    take("flights cancel", added, "--plan", plan, "--yes")
+    audited = printed("audit")
+    take("reaccommodate", plan, "--dry-run")
     take("sweep")
     take("doctor")
     take("db upgrade")
@@ -231,6 +236,7 @@ def test_json_keys_are_those_printed(printed: Callable[..., Any], tmp_path: Path
         take("help", topic)
     _spoil_a_count(flight)
     take("audit", code=9)
+    shapes["audit"][0]["disrupted"] = shape_of(audited["disrupted"])
 
     untold = {"daemon", "-", "shell", "completion"}  # no data of their own
     redis = {"routes precompute"}  # the next test

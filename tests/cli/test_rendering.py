@@ -110,6 +110,7 @@ LISTED = {
     "ExportedRow",
     "ManifestEntry",
     "LatePayment",
+    "Reaccommodated",
 }
 """Records that commands show in lists only, or that are none."""
 

@@ -223,11 +223,19 @@ def refund(runtime: Runtime, payment: str) -> Any:
     return {"status": result.payment.status.value, "changed": result.changed}
 
 
-def cancel_flight(runtime: Runtime, flight: str) -> Any:
+def cancel_flight(runtime: Runtime, flight: str, plan: str | None = None) -> Any:
     from flightctl.core.flights import cancel as act
 
-    result = act(runtime, flight, reason="fog")
+    result = act(runtime, flight, reason="fog", plan=plan)
     return {"changed": result.changed, "bookings": list(result.bookings), "failed": list(result.failed)}
+
+
+def reaccommodate(runtime: Runtime, plan: str) -> Any:
+    from flightctl.core.plan_file import read_plan
+    from flightctl.core.reaccommodation import reaccommodate as act
+
+    result = act(runtime, read_plan(plan))
+    return {outcome: result.count(outcome) for outcome in ("moved", "cancelled", "unchanged", "failed")}
 
 
 def extend(runtime: Runtime, booking: str, seconds: float = 600) -> Any:
@@ -256,6 +264,7 @@ ACTS = {
         process,
         refund,
         cancel_flight,
+        reaccommodate,
         extend,
         extend_all,
     )

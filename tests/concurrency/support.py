@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from flightctl.core.errors import FlightctlError
@@ -34,6 +36,7 @@ TABLES = (
     "seat_reservations",
     "booking_flights",
     "booking_requests",
+    "disruptions",
     "bookings",
     "mock_gateway_ledger",
     "flights",
@@ -125,6 +128,33 @@ class World:
         if self.redis is not None:
             self.redis.flushdb()
         return self
+
+    def disrupt(self, seats: int, plan: str) -> str:
+        """Z is cancelled, its CONFIRMED bookings wait; another flight has that many seats for them. Writes their plan."""
+        other = "YY4-20991201"
+        self.execute(
+            "INSERT INTO flights (flight_id, source, destination, departure_time, arrival_time, departure_date, "
+            "total_seats, available_seats, seat_version, price, status) SELECT %s, source, destination, "
+            "departure_time, arrival_time, departure_date, %s, %s, seat_version, price, status FROM flights "
+            "WHERE flight_id = %s",
+            (other, seats, seats, Z),
+        )
+        self.execute(
+            "UPDATE flights SET status = 'CANCELLED', seat_version = seat_version + 1 WHERE flight_id = %s", (Z,)
+        )
+        self.execute(
+            "INSERT INTO disruptions (booking_id, flight_id, created_at) SELECT booking_id, %s, "
+            "'2020-01-01 00:00:00.000000' FROM bookings WHERE status = 'CONFIRMED'",
+            (Z,),
+        )
+        waiting = [row[0] for row in self.execute("SELECT booking_id FROM disruptions ORDER BY booking_id")]
+        moved = [{"flightIdentifier": f"CF_DEL_BLR_{other}_{M}"}]
+        entries = [{"bookingId": booking, "alternatives": moved} for booking in waiting]
+        document = {"format": "flightctl re-accommodation plan 1", "bookings": entries}
+        Path(plan).write_text(json.dumps(document), encoding="utf-8")
+        if self.redis is not None:
+            self.redis.delete(f"flight:{Z}:seats")
+        return other
 
     def available(self, flight_id: str) -> int:
         return int(self.value("SELECT available_seats FROM flights WHERE flight_id = %s", (flight_id,)))
@@ -275,7 +305,8 @@ _SETTLED_CHECKS = {
     "(SELECT 1 FROM mock_gateway_ledger g WHERE g.request_id = p.payment_id AND g.outcome = 'TIMEOUT'))",
     "a booking of a cancelled flight lives": "SELECT b.booking_id FROM bookings b JOIN booking_flights l "
     "ON l.booking_id = b.booking_id JOIN flights f ON f.flight_id = l.flight_id "
-    "WHERE f.status = 'CANCELLED' AND b.status IN ('PENDING', 'CONFIRMED')",
+    "WHERE f.status = 'CANCELLED' AND (b.status = 'PENDING' OR (b.status = 'CONFIRMED' AND NOT EXISTS "
+    "(SELECT 1 FROM disruptions d WHERE d.booking_id = b.booking_id)))",
 }
 
 

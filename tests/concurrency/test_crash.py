@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,6 +100,21 @@ def _unflyable(world: World) -> dict[str, Any]:
     return {"booking": booking}
 
 
+def _disrupted(world: World) -> dict[str, Any]:
+    """One finds seats elsewhere, the other does not."""
+    for _ in range(2):
+        acts.confirm(world.own, acts.book(world.own, ZM, 2)["booking"])
+    plan = str(Path(tempfile.gettempdir()) / f"flightctl-crash-{os.getpid()}.json")
+    world.disrupt(2, plan)
+    return {"plan": plan}
+
+
+def _cancelled_with_plan(world: World) -> dict[str, Any]:
+    plan = Path(tempfile.gettempdir()) / f"flightctl-crash-{os.getpid()}-new.json"
+    plan.unlink(missing_ok=True)
+    return {**_sold_flight(world), "plan": str(plan)}
+
+
 ENDED = frozenset({"done", "INVALID_STATE", "HOLD_EXPIRED", "VALIDATION_ERROR"})
 FLOWS = {
     "book 1 leg": Flow("book", _nothing(identifier=Z, seats=2, key="order-4711"), least=5),
@@ -124,6 +142,8 @@ FLOWS = {
     "refund by hand": Flow("refund", _paid_at_the_counter_and_released, ENDED),
     "sweep": Flow("sweep", _lapsed),
     "hold extend": Flow("extend", _booked(), ENDED),
+    "reaccommodate": Flow("reaccommodate", _disrupted),
+    "flight cancel with a plan": Flow("cancel_flight", _cancelled_with_plan, ENDED),
     "flight cancel": Flow("cancel_flight", _sold_flight, least=30),
 }
 

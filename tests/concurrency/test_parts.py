@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import bindparam, update
 
 from flightctl.core import cancellation, money, records
-from flightctl.core.schema import bookings, payments
+from flightctl.core.schema import bookings, payments, utc_now
 from tests.concurrency import crew as acts
 from tests.concurrency.conftest import on
 from tests.concurrency.crew import Crew, Job, codes
@@ -48,7 +48,7 @@ def test_parts_given_back_while_the_gateway_charges(world: World, crew: Crew) ->
         released, processed, again = crew.run(
             [
                 Job("release", world.env, {"booking": booking, "seats": 2, "yes": True}, delay=0.001 * number),
-                Job("process", world.env, {"everything": False}),
+                Job("process", world.env, {"everything": False}, delay=0.02 * (number % 2)),
                 Job("book", world.env, {"identifier": ZM, "seats": 5, "key": "k0"}, delay=0.001 * number),
             ]
         )
@@ -95,7 +95,11 @@ ASK_WHATEVER = (
 SHRINK_WHATEVER = (
     update(bookings)
     .where(bookings.c.booking_id == bindparam("id"))
-    .values(seats=bindparam("left"), total_price=bindparam("total", type_=bookings.c.total_price.type))
+    .values(
+        seats=bindparam("left"),
+        total_price=bindparam("total", type_=bookings.c.total_price.type),
+        updated_at=utc_now(),
+    )
 )
 
 
@@ -128,6 +132,7 @@ def test_without_the_lock_the_seats_are_still_guarded(world: World, monkeypatch:
 
 
 def _two_parts(world: World) -> list[str]:
+    """Both look before either changes anything."""
     world.fill(seats=9)
     booking = _book(world)
     with after_first(records, "lock_booking", lambda: acts.release(world.runtime(), booking, seats=1)):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,6 +83,15 @@ def _two_on_the_flight(world: World) -> dict[str, Any]:
     return {"flight": Z}
 
 
+def _disrupted(world: World) -> dict[str, Any]:
+    """One finds seats elsewhere, the other does not."""
+    for _ in range(2):
+        _confirmed(world)
+    plan = str(Path(tempfile.gettempdir()) / f"flightctl-unknown-{os.getpid()}.json")
+    world.disrupt(2, plan)
+    return {"plan": plan}
+
+
 # Act, scene, and what the command must say: the same as if no connection had been lost.
 COMMANDS: dict[str, tuple[str, Callable[[World], dict[str, Any]], dict[str, Any]]] = {
     "book": ("book", lambda _: {"identifier": ZM, "seats": 2, "key": "k"}, {"replayed": False, "status": "PENDING"}),
@@ -123,6 +135,11 @@ COMMANDS: dict[str, tuple[str, Callable[[World], dict[str, Any]], dict[str, Any]
         "extend_all",
         lambda world: _pending(world) and _pending(world) and {},
         {"extended": 2, "skipped": 0, "failed": 0},
+    ),
+    "reaccommodate": (
+        "reaccommodate",
+        _disrupted,
+        {"moved": 1, "cancelled": 1, "unchanged": 0, "failed": 0},
     ),
     "flight cancel": ("cancel_flight", _two_on_the_flight, {"changed": True, "failed": []}),
 }

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flightctl.core import cancellation, payments
+from flightctl.core import cancellation, payments, refunding
 from flightctl.core.audit import audit
 from flightctl.core.errors import FlightctlError, IdempotencyMismatchError, InvalidStateError, ValidationError
 from flightctl.core.lists import list_payments, show_payment
@@ -203,9 +203,9 @@ def test_counter_money_of_a_part_is_paid_by_hand(world: World) -> None:
     confirm(world.runtime, booking)
     give(world, booking, 1)
     assert payments.process(world.runtime).refunded == 0
-    first = payments.refund(world.runtime, world.payment(booking))
+    first = refunding.refund(world.runtime, world.payment(booking))
     assert (first.changed, first.payment.status, first.payment.refunded) == (True, "SUCCESS", Decimal("2000.00"))
-    assert not unchanged(world, lambda: payments.refund(world.runtime, world.payment(booking))).changed
+    assert not unchanged(world, lambda: refunding.refund(world.runtime, world.payment(booking))).changed
 
 
 @pytest.mark.parametrize("seats", [0, -1, 3, 99])
