@@ -12,6 +12,8 @@ from typing import Any, Final, NamedTuple
 
 COMMAND: Final = "__complete"
 """What the scripts call: ``flightctl __complete bash|zsh|fish WORD…``; the last word is the one being typed."""
+WRITE: Final = ":write"
+"""In place of a shell: have the file of the commands written."""
 FILES: Final = ":files"
 """The line that asks the shell for its own file names."""
 
@@ -133,16 +135,21 @@ def main(arguments: Sequence[str]) -> None:
     from flightctl import completion_tree
 
     try:
+        if arguments == [WRITE]:
+            completion_tree.write()
+            return
         shell, *words = arguments
         _print(shell, _answer(words))
         sys.stdout.flush()
         completion_tree.write_in_background()
-    except Exception:
+    except Exception:  # noqa: BLE001  a line in somebody's prompt helps nobody
         if os.environ.get("FLIGHTCTL_DEBUG") == "1":
-            raise
+            import traceback
+
+            traceback.print_exc()
     finally:
         sys.stdout.flush()
-    os._exit(0)
+        os._exit(0)
 
 
 def _answer(words: Sequence[str]) -> list[Candidate]:

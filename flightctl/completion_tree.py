@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from flightctl import __version__
-from flightctl.completion import Tree
+from flightctl.completion import WRITE, Tree
 
 _KINDS: Final = {
     "airport": {"source", "destination", "via", "avoid"},
@@ -42,27 +42,20 @@ def load(words: Sequence[str]) -> Tree:
 
 
 def write_in_background() -> None:
-    """Write the file, by a process that nobody waits for, if it is not there. Where there is no place for it, every
-    completion makes its own part."""
-    path = _file()
-    if path.exists():
-        return
-    sys.stdout.flush()
-    if os.fork():
-        return
-    try:
-        null = os.open(os.devnull, os.O_RDWR)
-        for number in (0, 1, 2):
-            os.dup2(null, number)
-        os.setsid()
-        _write(path)
-    finally:
-        os._exit(0)
+    """Have the file written, if it is not there, by a process that nobody waits for. Where there is no place for it,
+    every completion makes its own part."""
+    if not _file().exists():
+        from subprocess import DEVNULL, Popen
+
+        command = [sys.executable, "-m", "flightctl", "__complete", WRITE]
+        Popen(command, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True)  # noqa: S603
 
 
-def _write(path: Path) -> None:
+def write() -> None:
+    """Write the file."""
     from flightctl.app import program
 
+    path = _file()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     scratch = path.with_suffix(f".{os.getpid()}")
     scratch.write_text(json.dumps(tree_of(program()), separators=(",", ":")), encoding="utf-8")

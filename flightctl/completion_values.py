@@ -91,7 +91,7 @@ def _questions(kind: str, typed: str) -> list[Question]:
 
 def _config(words: Sequence[str]) -> str | None:
     found = None
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         if word == "--config":
             found = following
         elif word.startswith("--config="):
