@@ -59,6 +59,7 @@ def test_all_is_well(world: World) -> None:
     checks = checks_of(world.runtime)
     assert {check.state for check in checks.values()} == {"ok"}, checks
     names = {"configuration", "database", "schema", "writes", "flights", "sweep", "processor", "payments", "refunds"}
+    names |= {"disruptions"}
     names |= {"disk"} if world.backend.is_sqlite else {"durability", "clock"}
     assert set(checks) == names | {"redis"} | ({"redis clock"} if world.backend.redis_url else set())
     assert "3 still to depart" in checks["flights"].detail
@@ -114,7 +115,7 @@ def test_refunds_that_are_due_for_long(world: World) -> None:
     world.release(world.confirmed())
     assert "1 due, 1000.00 in all" in finding(world.runtime, "refunds", "ok")
     world.sql("UPDATE refunds SET created_at = %s", LONG_AGO)
-    assert "payments list --status REFUND_DUE" in finding(world.runtime, "refunds", "warning")
+    assert "payments list --due" in finding(world.runtime, "refunds", "warning")
     world.sql("UPDATE payments SET source = 'AGENT'")
     told = finding(world.runtime, "refunds", "warning")
     assert "1 of them by hand" in told
