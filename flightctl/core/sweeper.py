@@ -31,7 +31,7 @@ from flightctl.core.schema import booking_events, booking_flights, bookings, fli
 SWEEPER: Final = "sweeper"
 REASON: Final = "the hold expired"
 MAX_BATCH: Final = 10_000
-_BATCHES_A_PAGE: Final = 50
+_BATCHES_A_PAGE: Final = 20
 """Batches that are drawn from one look: enough to put bookings of the same flight together, few enough to keep."""
 
 _LAPSE_COLUMNS: Final = (seat_reservations.c.expires_at, seat_reservations.c.id)
