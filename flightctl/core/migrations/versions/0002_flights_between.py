@@ -1,8 +1,8 @@
 """An index of the flights between two airports, in place of that of the flights leaving one.
 
 A search reads what lies between its ends: flights from any of two hundred airports to any of two hundred others. By
-this index that takes half the time in the world's network, and counting itineraries by a self-join, as other people's
-SQL may do, a quarter.
+this index that takes about half the time in the world's network (measured on a busy machine), and a self-join in SQL
+a quarter to three quarters.
 
 Revision ID: 0002
 Revises: 0001
