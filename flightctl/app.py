@@ -38,7 +38,7 @@ class Root(LazyGroup):
         "audit": "Check that every seat, hold and payment adds up.",
         "bench": "Measure flightctl next to bare drivers.",
         "doctor": "Check configuration, database, Redis and the sweep.",
-        "db": "Migrate the database.",
+        "db": "Migrate the database, archive what has flown, and tell what accounts need.",
         "config": "Show the settings in force.",
         "help": "Show help: of flightctl, of a command, or on a topic.",
         "completion": "Print the script that completes flightctl's command lines.",

@@ -64,6 +64,7 @@ TABLES = (
     "mock_gateway_ledger",
     "flights",
     "worker_heartbeats",
+    "archived",
 )
 
 

@@ -9,6 +9,9 @@ missing() { # the packages that are still needed
   if [ -z "${FLIGHTCTL_TEST_DATABASE_URL:-}" ] && ! command -v mariadbd >/dev/null && ! command -v mysqld >/dev/null; then
     echo mariadb-server
   fi
+  if [ -z "${FLIGHTCTL_TEST_DATABASE_URL:-}" ] && [ ! -e /usr/lib/galera/libgalera_smm.so ] && [ ! -e /usr/lib/libgalera_smm.so ]; then
+    echo galera-4
+  fi
   if [ -z "${FLIGHTCTL_TEST_REDIS_URL:-}" ] && ! command -v redis-server >/dev/null; then
     echo redis-server
   fi

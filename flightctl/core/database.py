@@ -6,44 +6,36 @@ transaction (MySQL manual, "How to Minimize and Handle Deadlocks"), so it must h
 """
 
 import os
-import random
 import secrets
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Engine, Executable, create_engine, event, make_url, text
+from sqlalchemy import Connection, CursorResult, Engine, Executable, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import DBAPIError
 
 from flightctl.core.counters import Counters
+from flightctl.core.database_engine import make_engine, make_nodes
 from flightctl.core.database_errors import Trouble, diagnose, duplicate_key, translate, violated_check
-from flightctl.core.errors import (
-    ConfigError,
-    DatabaseUnavailableError,
-    LockAcquisitionFailedError,
-    OutcomeUnknownError,
-    SchemaMismatchError,
-)
+from flightctl.core.database_tries import Conflict, Tries
+from flightctl.core.database_url import Address, configured_address
+from flightctl.core.errors import ConfigError, FlightctlError, SchemaMismatchError
 from flightctl.core.prepared import Step, insert_many, send
-from flightctl.core.settings import Settings, mask_url
+from flightctl.core.settings import Settings
+
+if TYPE_CHECKING:
+    from flightctl.core.database_nodes import NodeState
 
 T = TypeVar("T")
 
-SQLITE_BUSY_SECONDS: Final = 10
-CONFLICT_ATTEMPTS: Final = 12
-"""Tries of one transaction before its conflicts are reported: at 16 writers on one row the longest seen was 4."""
-LOCK_TIMEOUT_ATTEMPTS: Final = 2
-"""A lock timeout has already waited for database.lock_timeout; one more wait is all that an agent bears."""
 _IN_TRANSACTION: Final = 1
 """SERVER_STATUS_IN_TRANS of the protocol's status flags."""
-_BACKOFF_START, _BACKOFF_LIMIT = 0.004, 0.25
+_MAY_BE_STALE: Final = frozenset({3, 6})
+"""Exit statuses of errors that tell of a state, which a server that lags behind its cluster may not know yet."""
 
-
-class Conflict(Exception):  # noqa: N818 - not an error: the transaction runs again
-    """A guarded UPDATE lost to another transaction that the lock should have kept out (locks are local to a node)."""
+__all__ = ["Conflict", "Database", "Operation", "Transaction", "schema_mismatch"]
 
 
 @dataclass(slots=True)
@@ -58,6 +50,8 @@ class Operation:
     committing: bool = False
     """Whether this try has sent its COMMIT."""
     commit_unknown: bool = False
+    up_to_date: bool = False
+    """Whether reads must wait for what the cluster has committed elsewhere."""
 
 
 class Transaction:
@@ -91,9 +85,11 @@ class Transaction:
 class Database:
     """A MySQL or MariaDB server, or an SQLite file that is created and migrated on first use."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, key: str = "database.url", writing: bool = True) -> None:
+        """``key`` is the setting that errors name; without ``writing`` a read-only server will do."""
         self._settings = settings
-        self._url = parse_url(settings["database.url"])
+        self._writing = writing
+        self._address = configured_address(settings, key)
         self._engine: Engine | None = None
         self._checked = False
         self.counters = Counters()
@@ -103,12 +99,12 @@ class Database:
 
     @property
     def embedded(self) -> bool:
-        return self._url.get_backend_name() == "sqlite"
+        return self._address.embedded
 
     @property
     def engine(self) -> Engine:
         if self._engine is None:
-            self._engine = _sqlite_engine(self._url) if self.embedded else _mysql_engine(self._url, self._settings)
+            self._engine = make_engine(self._address, self._settings, writing=self._writing)
         return self._engine
 
     def renew(self) -> None:
@@ -172,13 +168,15 @@ class Database:
         return self._until_done(attempt, operation or Operation())
 
     def _until_done(self, attempt: Callable[[Connection, Operation], T], operation: Operation) -> T:
-        tries = _Tries(self._settings["database.retry_timeout"], self.counters)
+        tries = Tries(self._settings["database.retry_timeout"], self.counters)
         while True:
             operation.committing = False
             try:
                 self._ensure_schema()
                 with self._connection() as connection:
                     tries.connected = True
+                    if operation.up_to_date or operation.commit_unknown:
+                        _wait_for_cluster(connection)
                     return attempt(connection, operation)
             except Conflict as conflict:
                 tries.pause_or_give_up(conflict, Trouble.CONFLICT, operation)
@@ -189,6 +187,11 @@ class Database:
                 if duplicate_key(error) is not None or (operation.committing and violated_check(error)):
                     raise
                 tries.pause_or_give_up(error, trouble, operation)
+            except FlightctlError as error:
+                # What is not there, or in the wrong state, may be news that has not come to this server.
+                if not self._address.several or operation.up_to_date or error.exit_status not in _MAY_BE_STALE:
+                    raise
+                operation.up_to_date = True
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
@@ -214,12 +217,12 @@ class Database:
         elif current != HEAD_REVISION:
             raise schema_mismatch(current, HEAD_REVISION)
         self._checked = True
-        self._file = _identity(self._url) if self.embedded else None
+        self._file = _identity(self._address.url) if self.embedded else None
 
     def _revision_again(self) -> str | None:
         """As a fresh process would see it: over no dead connection, and not in a file that was replaced by another."""
         self._renewed = False
-        if not self.embedded or self._file == _identity(self._url):
+        if not self.embedded or self._file == _identity(self._address.url):
             try:
                 return self.current_revision()
             except DBAPIError:
@@ -229,7 +232,7 @@ class Database:
 
     def current_revision(self) -> str | None:
         """The schema's revision in the database, None for an empty one."""
-        if self.embedded and not self._url.database:
+        if self.embedded and not self._address.database:
             raise ConfigError("database.url names no SQLite file", hint="Write sqlite:////path/to/file.db.")
         from sqlalchemy.exc import OperationalError, ProgrammingError
 
@@ -259,13 +262,27 @@ class Database:
             raise translate(error) from error
 
     @property
-    def url(self) -> URL:
-        return self._url
+    def address(self) -> Address:
+        return self._address
 
     @property
     def label(self) -> str:
         """The URL without its password, for people."""
-        return mask_url(self._url.render_as_string(hide_password=True))
+        return self._address.render()
+
+    def without_database(self) -> Engine:
+        """An engine for the same servers that opens no database."""
+        return make_engine(self._address.named(""), self._settings)
+
+    def examine_nodes(self) -> "list[NodeState]":
+        """The state of each server, where there are several. Raises FlightctlError when they refuse the account."""
+        if not self._address.several:
+            return []
+        arguments = self.engine.dialect.create_connect_args(self._address.url)[1]
+        try:
+            return make_nodes(self._address, self._settings).examine(arguments)
+        except self.engine.dialect.loaded_dbapi.Error as error:
+            raise translate(DBAPIError("", None, error)) from error
 
 
 _BEGIN_READING: Final = {
@@ -291,57 +308,27 @@ def _roll_back(connection: Connection) -> None:
         connection.invalidate(error)
 
 
+def _wait_for_cluster(connection: Connection) -> None:
+    """For the life of the connection: so that what a server tells is never older than what its cluster knew."""
+    if connection.dialect.name == "sqlite" or connection.info.get("up_to_date"):
+        return
+    from flightctl.core.database_nodes import wait_for_cluster
+
+    driver: Any = connection.connection.driver_connection
+    try:
+        wait_for_cluster(driver)
+    except connection.dialect.loaded_dbapi.Error as error:
+        connection.invalidate(error)
+        raise DBAPIError("", None, error, connection_invalidated=True) from error
+    connection.info["up_to_date"] = True
+
+
 def _in_transaction(driver: Any) -> bool:
     """SQLite refuses a ROLLBACK without a transaction, and a server takes a round trip for it: half of what a sold-out
     flight costs its buyers. PyMySQL keeps the word of the server's last success; what it does not know is a yes."""
     if hasattr(driver, "in_transaction"):
         return bool(driver.in_transaction)
     return bool(getattr(driver, "server_status", _IN_TRANSACTION) & _IN_TRANSACTION)
-
-
-class _Tries:
-    """Counts the failures of one transaction and decides between another try and an error."""
-
-    def __init__(self, retry_seconds: float, counters: Counters) -> None:
-        self._retry_seconds = retry_seconds
-        self._counters = counters
-        self._conflicts = self._timeouts = self._losses = 0
-        self._lost_at: float | None = None
-        self.connected = False
-
-    def pause_or_give_up(self, error: DBAPIError | Conflict, trouble: Trouble, operation: Operation) -> None:
-        if trouble is Trouble.CONFLICT:
-            self._conflicts += 1
-            if self._conflicts < CONFLICT_ATTEMPTS:
-                self._counters.add("retries.conflict")
-                time.sleep(_jitter(self._conflicts))
-                return
-        elif trouble is Trouble.LOCK_TIMEOUT:
-            self._timeouts += 1
-            if self._timeouts < LOCK_TIMEOUT_ATTEMPTS:
-                self._counters.add("retries.lock_timeout")
-                return
-        elif trouble in {Trouble.DISCONNECTED, Trouble.UNREACHABLE} and self.connected:
-            # A server that never answered fails at once; one that went away in mid-work is looked for again.
-            now = time.monotonic()
-            self._lost_at = self._lost_at or now
-            self._losses += 1
-            if now - self._lost_at < self._retry_seconds:
-                self._counters.add("retries.connection")
-                time.sleep(_jitter(self._losses + 3))
-                return
-        if operation.commit_unknown:
-            raise OutcomeUnknownError(
-                "the database went away while it was committing, so it is not known whether this happened"
-            ) from error
-        if trouble in {Trouble.CONFLICT, Trouble.LOCK_TIMEOUT} or isinstance(error, Conflict):
-            raise LockAcquisitionFailedError("the rows it needs stayed locked by others") from error
-        raise translate(error) from error
-
-
-def _jitter(attempt: int) -> float:
-    limit = min(_BACKOFF_LIMIT, _BACKOFF_START * 2**attempt)
-    return random.uniform(limit / 4, limit)  # noqa: S311 - spreads retries, guards nothing
 
 
 def schema_mismatch(current: str | None, expected: str) -> SchemaMismatchError:
@@ -360,25 +347,6 @@ def schema_mismatch(current: str | None, expected: str) -> SchemaMismatchError:
     )
 
 
-def parse_url(raw: str) -> URL:
-    """Raises ConfigError for anything but an SQLite, MySQL or MariaDB URL."""
-    try:
-        url = make_url(raw)
-        backend = url.get_backend_name()
-        incomplete = url.port is not None and not 0 < url.port < 65536
-        incomplete |= backend != "sqlite" and not (url.database and (url.host or "unix_socket" in url.query))
-    except (ArgumentError, ValueError, NoSuchModuleError):
-        backend, incomplete = "", False
-    if backend not in {"sqlite", "mysql", "mariadb"} or incomplete:
-        raise ConfigError(
-            f"database.url {mask_url(raw)[:120]!r} is not a database URL flightctl knows",
-            hint="Write mysql+pymysql://user:password@host:3306/name or sqlite:////path/to/file.db.",
-        )
-    if backend == "sqlite":
-        return url.set(drivername="sqlite+pysqlite")
-    return url.set(drivername="mysql+pymysql")
-
-
 def _identity(url: URL) -> tuple[int, int] | None:
     """Which file stands there now, whatever stood there before."""
     try:
@@ -386,64 +354,3 @@ def _identity(url: URL) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _sqlite_engine(url: URL) -> Engine:
-    from pathlib import Path
-
-    if url.database and url.database != ":memory:":
-        try:
-            Path(url.database).expanduser().parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise DatabaseUnavailableError(
-                f"the folder of {url.database} cannot be made: {error.strerror}",
-                hint="Set FLIGHTCTL_DATABASE_URL, or XDG_DATA_HOME to a folder you may write to.",
-            ) from error
-    # AUTOCOMMIT: transactions are begun and ended by statements here, so that nothing else sends any.
-    engine = create_engine(
-        url,
-        isolation_level="AUTOCOMMIT",
-        skip_autocommit_rollback=True,
-        connect_args={"timeout": SQLITE_BUSY_SECONDS},
-    )
-
-    @event.listens_for(engine, "connect")
-    def _configure(dbapi_connection: Any, _record: Any) -> None:
-        cursor = dbapi_connection.cursor()
-        # busy_timeout first: turning WAL on needs a lock that another newcomer may hold.
-        cursor.execute(f"PRAGMA busy_timeout = {SQLITE_BUSY_SECONDS * 1000}")
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    return engine
-
-
-def _mysql_engine(url: URL, settings: Settings) -> Engine:
-    from pymysql.constants import CLIENT
-
-    lock_timeout = max(1, round(settings["database.lock_timeout"]))
-    modes = "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
-    query = {"charset": "utf8mb4", **url.query}
-    return create_engine(
-        url.set(query=query),
-        paramstyle="format",  # by position, as SQLite's: what prepare() binds
-        isolation_level="AUTOCOMMIT",
-        skip_autocommit_rollback=True,
-        pool_reset_on_return=None,  # Database rolls back what it began
-        pool_pre_ping=False,  # a lost connection is found, and the transaction run again, by Database
-        pool_size=8,
-        connect_args={
-            "autocommit": True,
-            "client_flag": CLIENT.MULTI_STATEMENTS,
-            # Else PyMySQL reads every certificate authority of the system at each connect: 40 ms, also for a server
-            # that has no TLS to offer.
-            "ssl_disabled": not any(name.startswith("ssl") for name in url.query),
-            "connect_timeout": max(1, round(settings["database.connect_timeout"])),
-            "read_timeout": 60,
-            "write_timeout": 60,
-            # READ COMMITTED takes no gap locks: holders of one booking do not block inserts next to it.
-            "init_command": f"SET SESSION time_zone='+00:00', innodb_lock_wait_timeout={lock_timeout}, "
-            f"sql_mode='{modes}';SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-        },
-    )

@@ -34,7 +34,15 @@ _CONFLICTS: Final = frozenset({1213, 1020, 3101})
 _LOCK_TIMEOUTS: Final = frozenset({1205, 3572})
 _UNREACHABLE: Final = frozenset({2002, 2003, 2005, 1040, 1129, 1203, 1226})
 _DISCONNECTED: Final = frozenset({2006, 2013, 2055, 1053, 1927, 1152, 1158, 1159, 1160, 1161, 4031, 0})
+_DENIED: Final = frozenset({1142, 1143})
 _SCHEMA: Final = frozenset({1146, 1054})
+_UNFIT: Final = frozenset({1047, 1180})
+"""Galera: a server that has lost its cluster, and a COMMIT that the cluster may or may not have heard of."""
+_READ_ONLY: Final = frozenset({1290, 1836, 3100})
+"""Where there are several servers another one may be the writer."""
+
+SEVERAL: Final = "flightctl_several"
+"""Execution option of an engine whose database is on several servers."""
 
 _REASONS: Final = {
     1040: ("the database has too many connections", "Try again; or raise its max_connections."),
@@ -42,11 +50,12 @@ _REASONS: Final = {
     1045: ("the database refuses this account", "Check the user and password in FLIGHTCTL_DATABASE_URL."),
     1698: ("the database refuses this account", "Check the user and password in FLIGHTCTL_DATABASE_URL."),
     1049: ("the database named in database.url does not exist", "`flightctl db upgrade` creates it."),
-    1142: ("this account may not do that", "Ask for the right, or use another account."),
-    1143: ("this account may not do that", "Ask for the right, or use another account."),
+    2026: ("the database's server offers no TLS", "Only database.tls: none would connect to it."),
+    3159: ("the database takes connections with TLS only", "Name its authority in FLIGHTCTL_DATABASE_TLS_CA."),
     1290: ("the database is read-only", "Point FLIGHTCTL_DATABASE_URL to the primary."),
     1792: ("the database is read-only", "Point FLIGHTCTL_DATABASE_URL to the primary."),
     1836: ("the database is read-only", "Point FLIGHTCTL_DATABASE_URL to the primary."),
+    1047: ("the database's server has lost its cluster", "Its cluster has no quorum, or this server is joining it."),
     3100: ("the database refuses writes", "Its cluster has no quorum, or this member is read-only."),
     1021: ("the database's disk is full", "Free space on its server. Nothing was changed."),
     1114: ("the database's disk is full", "Free space on its server. Nothing was changed."),
@@ -61,7 +70,7 @@ def diagnose(error: DBAPIError) -> Trouble:
     if isinstance(original, sqlite3.Error):
         return _diagnose_sqlite(original)
     code = _code(error)
-    if code in _CONFLICTS or (code == 1180 and "certification" in str(original).lower()):
+    if code in _CONFLICTS or _lost_certification(original):
         return Trouble.CONFLICT
     if code in _LOCK_TIMEOUTS:
         return Trouble.LOCK_TIMEOUT
@@ -70,6 +79,34 @@ def diagnose(error: DBAPIError) -> Trouble:
     if code in _DISCONNECTED or error.connection_invalidated:
         return Trouble.DISCONNECTED
     return Trouble.SCHEMA if code in _SCHEMA else Trouble.OTHER
+
+
+def server_unfit(error: BaseException | None, *, several: bool) -> bool:
+    """Whether the connection is of no more use although it is not lost: its server cannot go on, another may."""
+    code = error.args[0] if error is not None and error.args else None
+    if code in _UNFIT:
+        return not _lost_certification(error)
+    return several and code in _READ_ONLY
+
+
+def _denied(error: BaseException | None) -> str:
+    """``INSERT command denied to user … for table `db`.`flights``` as ``INSERT into the table flights``."""
+    found = re.search(r"(?s)([A-Z ,]+?) command denied .* table [`']?(?:\w+[`']?\.[`']?)?(\w+)", str(error))
+    return f"{found[1]} in the table {found[2]}" if found else "do that"
+
+
+def distrust(error: BaseException | None) -> str | None:
+    """Why TLS could not be agreed on, where that was it."""
+    cause = getattr(error, "original_exception", None)
+    if type(cause).__module__ != "ssl":  # not imported here: most commands use none
+        return None
+    return str(getattr(cause, "verify_message", "") or getattr(cause, "reason", "") or "the server hung up").lower()
+
+
+def _lost_certification(error: BaseException | None) -> bool:
+    """Group Replication's 1180 at COMMIT: the group preferred another transaction (149: HA_ERR_LOCK_DEADLOCK)."""
+    text = str(error).lower()
+    return text.startswith("(1180,") and any(word in text for word in ("certification", "error 149", "deadlock"))
 
 
 def _diagnose_sqlite(error: sqlite3.Error) -> Trouble:
@@ -114,9 +151,23 @@ def translate(error: DBAPIError) -> FlightctlError:
     if isinstance(original, sqlite3.Error):
         return _translate_sqlite(original)
     code = _code(error)
+    if untrusted := distrust(original):
+        return DatabaseUnavailableError(
+            f"TLS to the database failed: {untrusted}",
+            hint="Check database.tls_ca, and that the certificate is for the host in database.url.",
+            details={"databaseError": code},
+        )
+    if code in _DENIED:
+        return DatabaseUnavailableError(
+            f"this account may not {_denied(original)}",
+            hint="Use another account, or ask for the right: `flightctl db grants` lists what each role needs.",
+            details={"databaseError": code},
+        )
     if code in _REASONS:
         message, hint = _REASONS[code]
         return DatabaseUnavailableError(message, hint=hint, details={"databaseError": code})
+    if original is not None and (reasons := getattr(original, "reasons", None)):  # of several servers
+        return DatabaseUnavailableError(str(original.args[1]), details={"databaseError": code, "servers": reasons})
     if trouble in {Trouble.UNREACHABLE, Trouble.DISCONNECTED}:
         return DatabaseUnavailableError("the database does not answer", details={"databaseError": code})
     if code in {3819, 4025, 1452, 1451, 1062, 1264}:

@@ -3,7 +3,7 @@
 The checks stand in the modules ``doctor_…``; what one of them needs and another found down is not asked.
 """
 
-from flightctl.core import doctor_database, doctor_redis, doctor_state
+from flightctl.core import doctor_database, doctor_redis, doctor_servers, doctor_state
 from flightctl.core.model import DoctorCheck
 from flightctl.core.runtime import Runtime
 
@@ -15,7 +15,7 @@ def examine(runtime: Runtime) -> tuple[DoctorCheck, ...]:
     checks = [_configuration(runtime), *doctor_database.examine(runtime)]
     if all(check.state != FAILED for check in checks):
         checks += doctor_state.examine(runtime)
-    return (*checks, *doctor_redis.examine(runtime))
+    return (*checks, *doctor_servers.examine(runtime), *doctor_redis.examine(runtime))
 
 
 def _configuration(runtime: Runtime) -> DoctorCheck:

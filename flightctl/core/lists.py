@@ -58,7 +58,7 @@ def page_of(
         rows = tx.execute(query.order_by(*order).limit(size).offset(page * size)).all()
         return Page(tuple(make(tx, row) for row in rows), page, size, total)
 
-    return runtime.database.read(work)
+    return runtime.reader.read(work)
 
 
 def list_bookings(
@@ -97,7 +97,7 @@ def list_flights(
     if destination is not None:
         query = query.where(flights.c.destination == airport(destination).iata)
     if date is not None:
-        day = resolve_day(date, lambda: runtime.database.read(schedule.database_now), origin, "--date")
+        day = resolve_day(date, lambda: runtime.reader.read(schedule.database_now), origin, "--date")
         query = query.where(flights.c.departure_date == day)
     if state is not None:
         query = query.where(flights.c.status == state.value)

@@ -1,13 +1,14 @@
 """Migrations: run Alembic's revisions on either back end, one process at a time."""
 
 import fcntl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, func, insert, select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from flightctl.core.errors import DatabaseUnavailableError, LockAcquisitionFailedError
 from flightctl.core.schema import HEAD_REVISION, airports
@@ -17,13 +18,16 @@ if TYPE_CHECKING:
 
 _LOCK_NAME: Final = "flightctl_db_upgrade"
 _LOCK_SECONDS: Final = 60
+_LOOK_AGAIN_SECONDS: Final = 0.3
 _UNKNOWN_DATABASE: Final = 1049
+_DONE_BY_ANOTHER: Final = frozenset({1050, 1060, 1061, 1062, 1091, 1213, 1826, 3822, 1007, 1022})
+"""Tables, columns, keys or rows that are there (or gone) already; and a conflict over them."""
 
 
 def upgrade(database: "Database") -> str:
     """Bring ``database`` to HEAD_REVISION; create the file or the MySQL database when it is missing."""
     if database.embedded:
-        with _file_lock(Path(str(database.url.database)).expanduser()):
+        with _file_lock(Path(database.address.database).expanduser()):
             _run_revisions(database)
     else:
         _create_missing_database(database)
@@ -54,12 +58,9 @@ def _create_missing_database(database: "Database") -> None:
     except OperationalError as error:
         if getattr(error.orig, "args", (None,))[0] != _UNKNOWN_DATABASE:
             raise
-    from sqlalchemy import create_engine
-
-    name = str(database.url.database)
-    server = create_engine(database.url.set(database=""))  # None would leave it as it is
-    with server.begin() as connection:
-        quoted = connection.dialect.identifier_preparer.quote_identifier(name)
+    server = database.without_database()
+    with server.connect() as connection:
+        quoted = connection.dialect.identifier_preparer.quote_identifier(database.address.database)
         connection.exec_driver_sql(f"CREATE DATABASE IF NOT EXISTS {quoted} CHARACTER SET utf8mb4")
     server.dispose()
 
@@ -78,10 +79,33 @@ def _run_revisions(database: "Database") -> None:
         if got != 1:
             raise LockAcquisitionFailedError("another `flightctl db upgrade` is running")
         try:
-            _bring_up(connection)
+            _bring_up_beside_others(connection)
         finally:
             if not connection.invalidated:
                 connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": _LOCK_NAME})
+
+
+def _bring_up_beside_others(connection: Connection) -> None:
+    """GET_LOCK is local to one server. Of upgrades on several servers of a cluster the first statement that both run
+    (its servers run CREATE, ALTER and the like in one order) ends all but one; the others wait for that one.
+    """
+    until = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            _bring_up(connection)
+            return
+        except DBAPIError as error:
+            number = error.orig.args[0] if error.orig is not None and error.orig.args else None
+            if number not in _DONE_BY_ANOTHER or time.monotonic() > until or not _in_cluster(connection):
+                raise
+        time.sleep(_LOOK_AGAIN_SECONDS)
+
+
+def _in_cluster(connection: Connection) -> bool:
+    from flightctl.core.database_nodes import CLUSTER_VARIABLES, look
+
+    facts = look(connection.connection.driver_connection)
+    return any(facts.get(name, "OFF") not in {"OFF", ""} for name in CLUSTER_VARIABLES)
 
 
 def _bring_up(connection: Connection) -> None:

@@ -274,6 +274,17 @@ class SweepResult:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveResult:
+    """``kept`` bookings of flown flights stay: something about them is open, or they fly again."""
+
+    flights: int
+    bookings: int
+    kept: int
+    before: date
+    took_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessResult:
     """Counts of one run of the payment processor."""
 

@@ -16,12 +16,17 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import Select
 
+from flightctl.core.database_errors import SEVERAL, server_unfit
+
 Parameters = Mapping[str, Any]
 
 # MariaDB, "BEGIN END" outside stored programs. BEGIN is the block's there, so a transaction needs its long name.
 _BLOCK_HEAD: Final = (
     "BEGIN NOT ATOMIC DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; RESIGNAL; END; START TRANSACTION"
 )
+ONE_BY_ONE: Final = "flightctl_one_by_one"
+"""Key of ``Connection.info``: changes are sent one statement at a time. A Galera member may roll a transaction back
+between two statements of one round trip without a word; what follows would then run, and commit, without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +97,15 @@ def send(connection: Connection, steps: Sequence[Step], *, transaction: bool) ->
     has then committed nothing. Raises DBAPIError; the caller rolls back.
     """
     if connection.dialect.name == "sqlite":
-        return _one_by_one(connection, steps, transaction)
+        return _one_by_one(connection, steps, "BEGIN IMMEDIATE" if transaction else None)
+    if connection.info.get(ONE_BY_ONE) and not all(isinstance(step.statement, Select) for step in steps):
+        return _one_by_one(connection, steps, "START TRANSACTION" if transaction else None)
     return _all_at_once(connection, steps, transaction)
 
 
-def _one_by_one(connection: Connection, steps: Sequence[Step], transaction: bool) -> list[list[Any]]:
-    if transaction:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _one_by_one(connection: Connection, steps: Sequence[Step], begin: str | None) -> list[list[Any]]:
+    if begin:
+        connection.exec_driver_sql(begin)
     results = []
     for step in steps:
         rows: list[Any] = []
@@ -108,7 +115,7 @@ def _one_by_one(connection: Connection, steps: Sequence[Step], transaction: bool
             if prepared.make is not None:
                 rows += prepared.rows(result.fetchall())
         results.append(rows)
-    if transaction:
+    if begin:
         connection.exec_driver_sql("COMMIT")
     return results
 
@@ -186,7 +193,8 @@ def _execute(connection: Connection, text: str, batch: _Batch) -> list[list[Any]
             results.append([] if prepared is None else prepared.rows(cursor.fetchall()))
         cursor.close()
     except driver_error as error:
-        lost = connection.dialect.is_disconnect(error, None, None)
+        several = connection.get_execution_options().get(SEVERAL, False)
+        lost = connection.dialect.is_disconnect(error, None, None) or server_unfit(error, several=several)
         if lost:
             connection.invalidate(error)
         raise DBAPIError.instance(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from flightctl.core.database import Database
     from flightctl.core.locks import InventoryLocks
     from flightctl.core.offers import Offers
+    from flightctl.core.replicas import Reader
 
 
 class Runtime:
@@ -44,6 +45,16 @@ class Runtime:
         return Database(self.settings)
 
     @cached_property
+    def reader(self) -> "Database | Reader":
+        """For searches and lists: the replicas, or the database itself where there are none. Nothing that is read here
+        may decide a booking."""
+        if not self.settings["database.read_urls"]:
+            return self.database
+        from flightctl.core.replicas import Reader
+
+        return Reader(self.settings, self.database, self._pass_on)
+
+    @cached_property
     def cache(self) -> "Cache":
         from flightctl.core.cache import Cache
 
@@ -61,7 +72,7 @@ class Runtime:
 
     def close(self) -> None:
         """Give connections back; safe to call more than once."""
-        for name in ("database", "cache"):
+        for name in ("reader", "database", "cache"):
             store = self.__dict__.pop(name, None)
             if store is not None:
                 store.close()

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Numeric,
     String,
     Table,
+    Text,
     UniqueConstraint,
 )
 from sqlalchemy.dialects import mysql
@@ -32,7 +33,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.visitors import InternalTraversal
 from sqlalchemy.types import TypeDecorator
 
-HEAD_REVISION: Final = "0007"
+HEAD_REVISION: Final = "0008"
 """The newest migration: what this version of flightctl reads and writes."""
 
 _CENTS: Final = 100
@@ -360,6 +361,20 @@ mock_gateway_ledger = Table(
     Column("created_at", UtcDateTime, nullable=False),
     CheckConstraint("kind IN ('CHARGE', 'REFUND')", name="ck_mock_gateway_ledger_kind"),
     CheckConstraint("outcome IN ('SUCCESS', 'FAILURE', 'TIMEOUT')", name="ck_mock_gateway_ledger_outcome"),
+)
+
+archived = Table(
+    "archived",
+    metadata,
+    Column("kind", String(8), primary_key=True),
+    Column("id", String(40), primary_key=True),
+    Column("departure_date", Date, nullable=False),
+    # Of a booking its own, of a flight those of the CONFIRMED bookings that were archived.
+    Column("seats", Integer, nullable=False),
+    Column("archived_at", UtcDateTime, nullable=False),
+    Column("document", Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb"), nullable=False),  # rows by table
+    CheckConstraint("kind IN ('booking', 'flight')", name="ck_archived_kind"),
+    Index("ix_archived_departure", "kind", "departure_date"),
 )
 
 schedule_state = Table(

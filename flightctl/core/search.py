@@ -30,6 +30,8 @@ from flightctl.core.search_trace import SearchTrace
 from flightctl.core.settings import Settings
 
 if TYPE_CHECKING:
+    from flightctl.core.database import Database
+    from flightctl.core.replicas import Reader
     from flightctl.core.schedule import Loaded
 
 MAX_PAGE_SIZE: Final = 100
@@ -125,7 +127,7 @@ def _now(runtime: Runtime) -> datetime:
         return to_instant(micros)
     from flightctl.core.schedule import database_now
 
-    return runtime.database.read(database_now)
+    return runtime.reader.read(database_now)
 
 
 def _routes(
@@ -133,12 +135,14 @@ def _routes(
 ) -> "tuple[Timetable, int, Loaded | None]":
     """The question's timetable, the clock in microseconds, and what the database said where it was asked."""
     cache = runtime.cache
+    version: int | None = None
+    replicated = bool(runtime.settings["database.read_urls"])
     with trace.timing("cache"):
         entry = cache.route(source, destination, day) if cache.enabled else None
     if entry is not None:
         trace.routes = "miss" if entry.routes is None else "stale"
         version = entry.schedule_version
-        if version is None and entry.routes is not None:
+        if version is None and (entry.routes is not None or replicated):
             with trace.timing("database"):
                 version = _current_version(runtime)
         with trace.timing("routing"):
@@ -147,13 +151,16 @@ def _routes(
             trace.routes = "hit"
             return cached, entry.now, None
     with trace.timing("database"):
-        loaded = _from_database(runtime, source, destination, day)
+        loaded = _from_database(runtime, source, destination, day, runtime.reader)
+        if version is not None and loaded.version < version:  # a replica that has not heard of a change
+            loaded = _from_database(runtime, source, destination, day, runtime.database)
     trace.rows_read = loaded.rows
     if entry is not None:
         with trace.timing("cache"):
             cache.put_route(source, destination, day, _encode(loaded.timetable, loaded.version))
             cache.publish_schedule_version(loaded.version)
-    return loaded.timetable, loaded.now, loaded
+    # A replica's seats must not get into the cache, which all machines look at.
+    return loaded.timetable, loaded.now, None if replicated and cache.enabled else loaded
 
 
 def _current_version(runtime: Runtime) -> int | None:
@@ -188,17 +195,17 @@ def _decode(settings: Settings, value: bytes | None, version: int | None) -> Tim
     return timetable if timetable.answers(*bounds) else None
 
 
-def _from_database(runtime: Runtime, source: str, destination: str, day: date) -> "Loaded":
+def _from_database(runtime: Runtime, source: str, destination: str, day: date, store: "Database | Reader") -> "Loaded":
     from flightctl.core import schedule
 
     minimum, maximum = (round(runtime.settings[f"search.{name}_connection"] * 1e6) for name in ("min", "max"))
-    return runtime.database.read(
+    return store.read(
         lambda tx: schedule.load(tx, source, destination, day, min_connection=minimum, max_connection=maximum)
     )
 
 
 def _seats(runtime: Runtime, flight_ids: list[str], loaded: "Loaded | None", trace: SearchTrace) -> dict[str, int]:
-    """Fresh counts: from Redis, and what Redis lacks from the database in one query, written back.
+    """Fresh counts: from Redis, and what Redis lacks from the primary database in one query, written back.
 
     That query may have been the one for the routes, just now.
     """
@@ -266,7 +273,7 @@ def precompute(runtime: Runtime, *, date: str, days: int, top: int) -> Precomput
     routes = 0
     for day in (first + timedelta(days=offset) for offset in range(days)):
         for source, destination in busiest_pairs(runtime, day, top):
-            loaded = _from_database(runtime, source, destination, day)
+            loaded = _from_database(runtime, source, destination, day, runtime.database)
             runtime.cache.put_route(source, destination, day, _encode(loaded.timetable, loaded.version))
             _require_redis(runtime, routes)
             routes += 1

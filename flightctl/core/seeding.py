@@ -17,6 +17,7 @@ from flightctl.core.resources import resource
 from flightctl.core.routing import to_microseconds
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import (
+    archived,
     booking_events,
     booking_flights,
     booking_requests,
@@ -243,6 +244,7 @@ def _reset(runtime: Runtime) -> None:
         ):
             tx.execute(delete(table))
         tx.execute(delete(mock_gateway_ledger))
+        tx.execute(delete(archived))
         tx.execute(delete(flights))
         return version, to_microseconds(schedule.database_now(tx))
 

@@ -49,9 +49,18 @@ class Setting:
 SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("environment", "str", "development"),
     Setting("database.url", "str", ""),
+    Setting("database.read_urls", "str", ""),
+    Setting("database.max_replica_lag", "duration", 10.0, 0, 86400),
+    Setting("database.password", "secret", ""),
+    Setting("database.password_file", "str", ""),
+    Setting("database.tls", "choice", "none", choices=("none", "verified", "unverified")),
+    Setting("database.tls_ca", "str", ""),
+    Setting("database.tls_cert", "str", ""),
+    Setting("database.tls_key", "str", ""),
     Setting("database.connect_timeout", "duration", 3.0, 0.1, 60),
     Setting("database.lock_timeout", "duration", 5.0, 1, 50),
     Setting("database.retry_timeout", "duration", 8.0, 0, 120),
+    Setting("database.answer_timeout", "duration", 60.0, 1, 86400),
     Setting("redis.url", "str", ""),
     Setting("redis.password", "secret", ""),
     Setting("redis.password_file", "str", ""),
@@ -244,7 +253,7 @@ def describe(settings: Settings) -> list[dict[str, str]]:
     rows = []
     for setting in SETTINGS:
         value = settings.values[setting.key]
-        shown = mask_url(value) if setting.key.endswith(".url") else display(value, setting)
+        shown = mask_url(value) if setting.key.endswith(("url", "urls")) else display(value, setting)
         if setting.key.endswith(".secret") and value:
             shown = "***"
         rows.append(

@@ -34,5 +34,6 @@ def view_of(record: Any) -> View:
         model.SeedResult: operations.SEEDED,
         model.SignedCallback: payments.SIGNED,
         model.SweepResult: operations.SWEPT,
+        model.ArchiveResult: operations.ARCHIVED,
     }
     return by_type[type(record)]

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from flightctl.core import model
+from flightctl.core.grants import Grant
 from flightctl.views.base import Cell, Fields, View, printable, text_of
 from flightctl.views.disruptions import disruption
 
@@ -104,5 +105,30 @@ SETTING: Final = View(
     ("key", "value", "source", "variable"),
     cells=(text_of("key", "setting"), text_of("value"), text_of("source")),
     id_keys=("key",),
+)
+
+
+def _archived(record: model.ArchiveResult) -> Fields:
+    return {
+        "flights": record.flights,
+        "bookings": record.bookings,
+        "kept": record.kept,
+        "before": record.before.isoformat(),
+        "tookMs": record.took_ms,
+    }
+
+
+ARCHIVED: Final = View(_archived, ("flights", "bookings", "kept", "before", "tookMs"))
+
+
+def _grant(record: Grant) -> Fields:
+    return {"role": record.role.value, "statement": record.statement}
+
+
+GRANT: Final = View(
+    _grant,
+    ("role", "statement"),
+    cells=(text_of("role"), text_of("statement", prose=True)),
+    id_keys=("statement",),
 )
 REVISION: Final = View(dict, ("revision", "head", "upToDate"), id_keys=("revision",))

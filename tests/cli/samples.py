@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from flightctl.core import model as m
+from flightctl.core.grants import Grant, Role
 from flightctl.views import bookings, disruptions, flights, holds, operations, payments, schedules
 from flightctl.views.base import View
 
@@ -59,6 +60,8 @@ RECORDS: list[tuple[View, Any]] = [
     (operations.PRECOMPUTED, m.PrecomputeResult(1, 2, 3)),
     (operations.VIOLATION, m.Violation("SEATS", "6E203-20261201", None, "available 3, counted 4")),
     (operations.CHECK, m.DoctorCheck("database", "ok", "works")),
+    (operations.GRANT, Grant(Role.AGENT, "GRANT SELECT ON `db`.`flights` TO 'a'@'%';")),
+    (operations.ARCHIVED, m.ArchiveResult(1, 2, 3, date(2026, 12, 1), 4)),
     (operations.SETTING, {"key": "locking", "value": "redis", "source": "default", "variable": "FLIGHTCTL_LOCKING"}),
     (
         schedules.DIFFERENCE,

@@ -231,6 +231,10 @@ def test_json_keys_are_those_printed(printed: Callable[..., Any], tmp_path: Path
     take("doctor")
     take("db upgrade")
     take("db current")
+    take("db archive", "--before", "today")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FLIGHTCTL_DATABASE_URL", "mysql+pymysql://ops@db.example/flightctl")
+        take("db grants", "--role", "agent")
     take("config show")
     for topic in ("exit-codes", "errors", "formats"):
         take("help", topic)

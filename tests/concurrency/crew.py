@@ -89,13 +89,13 @@ def _serve(pipe: Connection) -> None:
 
     runtimes: dict[tuple[tuple[str, str], ...], Runtime] = {}
     conflicts = [0]
-    pause = database._Tries.pause_or_give_up
+    pause = database.Tries.pause_or_give_up
 
     def counting(self: Any, *args: Any) -> None:
         conflicts[0] += 1
         pause(self, *args)
 
-    database._Tries.pause_or_give_up = counting  # type: ignore[method-assign]
+    database.Tries.pause_or_give_up = counting  # type: ignore[method-assign]
     while True:
         try:
             job = pipe.recv()

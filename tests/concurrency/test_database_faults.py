@@ -14,7 +14,7 @@ from typing import Any
 import pymysql
 import pytest
 
-from flightctl.core import database
+from flightctl.core import database, database_engine, database_tries
 from flightctl.core.errors import FlightctlError
 from flightctl.core.runtime import Runtime
 from tests.concurrency import crew as acts
@@ -31,13 +31,13 @@ PASSWORD = "hunter2-xyzzy"
 def lost_tries(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What each failed try failed by."""
     failures: list[Any] = []
-    pause = database._Tries.pause_or_give_up
+    pause = database.Tries.pause_or_give_up
 
     def counting(self: Any, error: Any, trouble: Any, operation: Any) -> None:
         failures.append(trouble)
         pause(self, error, trouble, operation)
 
-    monkeypatch.setattr(database._Tries, "pause_or_give_up", counting)
+    monkeypatch.setattr(database.Tries, "pause_or_give_up", counting)
     return failures
 
 
@@ -99,7 +99,7 @@ def test_conflicts_without_end_are_reported_and_leave_nothing(
         acts.book(world.own, ZM, 2, key="k")
     assert (caught.value.code, caught.value.exit_status, caught.value.retryable) == ("LOCK_ACQUISITION_FAILED", 7, True)
     assert caught.value.details["idempotencyKey"] == "k"
-    assert len(lost_tries) == database.CONFLICT_ATTEMPTS
+    assert len(lost_tries) == database_tries.CONFLICT_ATTEMPTS
     assert world.value("SELECT COUNT(*) FROM bookings") == 0
     assert world.problems() == []
     admin("DROP TRIGGER fails")
@@ -110,7 +110,7 @@ def test_conflicts_without_end_are_reported_and_leave_nothing(
 def test_control_without_the_retry_one_deadlock_is_an_error(
     world: World, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "CONFLICT_ATTEMPTS", 1)
+    monkeypatch.setattr(database_tries, "CONFLICT_ATTEMPTS", 1)
     world.fill(seats=9)
     _fail(admin, "the holds", 1213, times=1)
     assert perform(world.own, Job("book", {}, {"identifier": Z})).code == "LOCK_ACQUISITION_FAILED"
@@ -127,7 +127,7 @@ def test_a_lock_timeout_is_tried_once_more(world: World, admin: Admin, lost_trie
     _fail(admin, "the payment", 1205, times=1_000_000)
     told = perform(world.own, Job("book", {}, {"identifier": ZM}))
     assert told.code == "LOCK_ACQUISITION_FAILED"
-    assert len(lost_tries) == 1 + database.LOCK_TIMEOUT_ATTEMPTS
+    assert len(lost_tries) == 1 + database_tries.LOCK_TIMEOUT_ATTEMPTS
     assert world.value("SELECT COUNT(*) FROM bookings") == 1
     assert world.problems() == []
 
@@ -345,7 +345,7 @@ def test_a_schema_with_a_hole(world: World) -> None:
 @on("sqlite")
 def test_a_locked_file(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody else writes for longer than anyone waits; reading goes on meanwhile."""
-    monkeypatch.setattr(database, "SQLITE_BUSY_SECONDS", 1)
+    monkeypatch.setattr(database_engine, "SQLITE_BUSY_SECONDS", 1)
     world.fill(seats=9)
     runtime = world.runtime()
     world.execute("BEGIN IMMEDIATE")

@@ -430,13 +430,13 @@ def test_the_lock_on_the_booking_queues_what_changes_it(world: World, monkeypatc
 def test_without_the_lock_the_status_guard_still_holds(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guard: the status in records._MOVE (locks are local to a node of a cluster); the loser runs again."""
     conflicts = []
-    pause = database._Tries.pause_or_give_up
+    pause = database.Tries.pause_or_give_up
 
     def counting(self: Any, *args: Any) -> None:
         conflicts.append(args[0])
         pause(self, *args)
 
-    monkeypatch.setattr(database._Tries, "pause_or_give_up", counting)
+    monkeypatch.setattr(database.Tries, "pause_or_give_up", counting)
     monkeypatch.setattr(records, "_LOCKED_BOOKING", records._BOOKING)
     world.fill(seats=9)
     booking = _book(world)

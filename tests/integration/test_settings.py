@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flightctl.core.database import parse_url
+from flightctl.core.database_url import parse_address
 from flightctl.core.durations import format_duration, parse_duration
 from flightctl.core.errors import ConfigError, ValidationError
 from flightctl.core.resources import resource
@@ -227,7 +227,7 @@ def test_urls_without_a_password_are_shown_as_they_are(url: str) -> None:
 )
 def test_bad_database_urls(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse_url(url)
+        parse_address(url)
     assert SECRET not in f"{caught.value.message}{caught.value.hint}{caught.value.details}"
 
 

@@ -14,7 +14,9 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from flightctl.core.database import SQLITE_BUSY_SECONDS, parse_url
+from flightctl.core.database_engine import SQLITE_BUSY_SECONDS
+from flightctl.core.database_tls import tls_context
+from flightctl.core.database_url import configured_address
 from flightctl.core.settings import Settings
 
 PYMYSQL: Final = "bare PyMySQL"
@@ -55,7 +57,7 @@ _NAMED: Final = ("booking", "user", "flight", "seats", "price", "key", "payment"
 
 def driver_name(settings: Settings) -> str:
     """What the floor on this database is called."""
-    return SQLITE if parse_url(settings["database.url"]).get_backend_name() == "sqlite" else PYMYSQL
+    return SQLITE if configured_address(settings).embedded else PYMYSQL
 
 
 def analyze(settings: Settings) -> None:
@@ -70,7 +72,7 @@ class Bare:
     """A connection of the bare driver, in the same session settings as flightctl's."""
 
     def __init__(self, settings: Settings) -> None:
-        url = parse_url(settings["database.url"])
+        url = configured_address(settings).url
         self.embedded = url.get_backend_name() == "sqlite"
         self.words = _SQLITE if self.embedded else _MYSQL
         self.price: Any = 540000 if self.embedded else Decimal("5400.00")
@@ -81,7 +83,7 @@ class Bare:
             for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
                 self.connection.execute(f"PRAGMA {pragma}")
         else:
-            self.connection = _pymysql(url)
+            self.connection = _pymysql(url, settings)
         self.cursor = self.connection.cursor()
 
     def text(self, statement: str, names: Sequence[str] = _NAMED, **words: str) -> str:
@@ -138,10 +140,11 @@ class Bare:
         return "bookings.booking_id" in str(error) or (error.args[:1] == (DUPLICATE,) and "PRIMARY" in str(error))
 
 
-def _pymysql(url: Any) -> Any:
+def _pymysql(url: Any, settings: Settings) -> Any:
     import pymysql
     from pymysql.constants import CLIENT
 
+    tls: Any = tls_context(url.query, settings)
     return pymysql.connect(
         host=url.host or "localhost",
         port=url.port or 3306,
@@ -149,6 +152,7 @@ def _pymysql(url: Any) -> Any:
         password=url.password or "",
         database=url.database,
         client_flag=CLIENT.MULTI_STATEMENTS,
+        **({"ssl_disabled": True} if tls is None else {"ssl": tls}),
         init_command="SET SESSION time_zone='+00:00';SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
         **{key: value for key, value in url.query.items() if key == "unix_socket"},
     )

@@ -16,7 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from flightctl.core.database import Database, parse_url
+from flightctl.core.database import Database
+from flightctl.core.database_url import configured_address
 from flightctl.core.errors import EnvironmentProtectedError
 from flightctl.core.redis_commands import Command
 from flightctl.core.settings import Settings
@@ -55,26 +56,24 @@ def changed_settings(settings: Settings, values: dict[str, Any]) -> Settings:
 
 
 def _scratch_url(settings: Settings, name: str, folder: str) -> str:
-    url = parse_url(settings["database.url"])
-    target = str(Path(folder) / "flightctl.db") if url.get_backend_name() == "sqlite" else name
-    return url.set(database=target).render_as_string(hide_password=False)
+    address = configured_address(settings)
+    target = str(Path(folder) / "flightctl.db") if address.embedded else name
+    return address.named(target).render(hide_password=False)
 
 
 def _drop(settings: Settings, name: str) -> None:
     """The name is this run's own and random, so that nothing else can be meant."""
-    url = parse_url(settings["database.url"])
+    address = configured_address(settings)
     with contextlib.ExitStack() as both:  # the one is dropped even when the other fails
         if settings["redis.url"]:
             both.callback(_forget_keys, settings)
-        if url.get_backend_name() != "sqlite":
+        if not address.embedded:
             both.callback(_drop_database, settings, name)
 
 
 def _drop_database(settings: Settings, name: str) -> None:
-    from sqlalchemy import create_engine
-
-    server = create_engine(parse_url(settings["database.url"])._replace(database=None))
-    with server.begin() as connection:
+    server = Database(settings).without_database()
+    with server.connect() as connection:
         connection.exec_driver_sql(f"SET SESSION lock_wait_timeout = {_DROP_SECONDS}")
         connection.exec_driver_sql(f"DROP DATABASE IF EXISTS `{name}`")
     server.dispose()

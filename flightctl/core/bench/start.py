@@ -70,6 +70,10 @@ def _environment(settings: Settings) -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FLIGHTCTL_")}
     return environment | {
         "FLIGHTCTL_DATABASE_URL": settings["database.url"],
+        "FLIGHTCTL_DATABASE_TLS": settings["database.tls"],
+        "FLIGHTCTL_DATABASE_TLS_CA": settings["database.tls_ca"],
+        "FLIGHTCTL_DATABASE_TLS_CERT": settings["database.tls_cert"],
+        "FLIGHTCTL_DATABASE_TLS_KEY": settings["database.tls_key"],
         "FLIGHTCTL_REDIS_URL": settings["redis.url"],
         "FLIGHTCTL_REDIS_PREFIX": settings["redis.prefix"],
     }

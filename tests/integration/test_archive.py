@@ -1,0 +1,182 @@
+"""`db archive`: what flew goes, with its whole story; nothing is lost, whatever happens in between."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import Any
+
+import pytest
+
+from flightctl.core import archive as module
+from flightctl.core.archive import archive
+from flightctl.core.errors import ValidationError
+from flightctl.core.model import ArchiveResult
+from flightctl.core.payments import process
+from tests.builders import LONG_AGO, TWO_LEGS, World, at
+from tests.checker import violations
+
+TABLES = (
+    "flights",
+    "bookings",
+    "booking_flights",
+    "seat_reservations",
+    "payments",
+    "refunds",
+    "booking_events",
+    "mock_gateway_ledger",
+)
+
+
+def _season(world: World) -> dict[str, str]:
+    """Bookings that ended in every way on three flights that have flown, and one that still flies."""
+    world.line(seats=30)
+    world.flight("NEW", "BLR", "MAA", at(15))
+    booked = {
+        "confirmed": world.confirmed(TWO_LEGS, 2),
+        "expired": world.expired(TWO_LEGS),
+        "released": world.booked("F1"),
+        "refunded": world.confirmed("F1"),
+        "due": world.confirmed("F2"),
+        "flies on": world.confirmed("CF_BOM_MAA_F2_NEW"),
+    }
+    world.release(booked["released"])
+    world.release(booked["refunded"])
+    process(world.runtime, everything=True)
+    world.sql("UPDATE payments SET source = 'AGENT' WHERE booking_id = %s", booked["due"])
+    world.sql(
+        "DELETE FROM mock_gateway_ledger WHERE request_id IN (SELECT payment_id FROM payments WHERE source = 'AGENT')"
+    )
+    world.release(booked["due"])
+    for flight in "F1", "F2", "F3":
+        world.sql(
+            "UPDATE flights SET departure_time = %s, arrival_time = '2020-01-01 02:00:00.000000',"
+            " departure_date = '2020-01-01' WHERE flight_id = %s",
+            LONG_AGO,
+            flight,
+        )
+    return booked
+
+
+def _run(world: World, **more: Any) -> ArchiveResult:
+    return archive(world.runtime, before="2020-02-01", **more)
+
+
+def _everything(world: World) -> dict[str, set[str]]:
+    """All rows, live and archived, as JSON; without what archiving itself changes of a flight."""
+    found: dict[str, set[str]] = defaultdict(set)
+
+    def add(table: str, row: dict[str, Any]) -> None:
+        if table == "flights":
+            row = {key: value for key, value in row.items() if key not in {"available_seats", "seat_version"}}
+        found[table].add(json.dumps(row, default=str, sort_keys=True))
+
+    from sqlalchemy import select
+
+    from flightctl.core.schema import metadata
+
+    def live(tx: Any) -> None:
+        for table in TABLES:
+            for row in tx.execute(select(metadata.tables[table])):
+                add(table, json.loads(json.dumps(dict(row._mapping), default=module._plain)))
+
+    world.runtime.database.read(live)
+    for document in _archived(world).values():
+        for table, rows in document.items():
+            for row in rows:
+                add(table, row)
+    return found
+
+
+def _archived(world: World) -> dict[tuple[str, str], Any]:
+    return {(kind, key): json.loads(text) for kind, key, text in world.sql("SELECT kind, id, document FROM archived")}
+
+
+def test_what_is_settled_moves_with_all_its_rows(world: World) -> None:
+    booked = _season(world)
+    before = _everything(world)
+    preview = _run(world, dry_run=True)
+    assert _everything(world) == before
+    result = _run(world)
+    assert (preview.flights, preview.bookings, preview.kept) == (result.flights, result.bookings, result.kept)
+    assert (result.flights, result.bookings, result.kept) == (2, 4, 2)
+    assert {row[0] for row in world.sql("SELECT booking_id FROM bookings")} == {booked["due"], booked["flies on"]}
+    assert {row[0] for row in world.sql("SELECT flight_id FROM flights")} == {"F2", "NEW"}
+    assert _everything(world) == before
+    assert world.faults() == []
+    assert violations(world.execute) == []
+    assert _run(world).bookings == 0
+
+
+def test_the_seats_that_flew_are_on_record(world: World) -> None:
+    _season(world)
+    _run(world)
+    seats = dict(world.sql("SELECT id, seats FROM archived WHERE kind = 'flight'"))
+    assert seats == {"F1": 2, "F2": 2, "F3": 0}
+    assert world.available("F2") == [30 - 1]  # the one that flies on
+
+
+def test_what_was_kept_follows_when_it_is_settled(world: World) -> None:
+    booked = _season(world)
+    _run(world)
+    before = _everything(world)
+    world.sql("UPDATE payments SET source = 'GATEWAY' WHERE booking_id = %s", booked["due"])
+    process(world.runtime, everything=True)
+    assert _run(world).bookings == 1
+    assert before.keys() == _everything(world).keys()
+    assert world.faults() == []
+
+
+class Killed(BaseException):
+    """Nobody catches it: as if the process had been killed."""
+
+
+def test_killed_after_any_commit_nothing_is_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every transaction leaves the invariant and every row; the next run finishes the work."""
+    _season(world)
+    before = _everything(world)
+    monkeypatch.setattr(module, "BATCH", 1)
+    database = world.runtime.database
+    original, runs = database.run, 0
+    while True:
+        left = [1]
+
+        def run(*args: Any, left: list[int] = left, **more: Any) -> Any:
+            if not left:
+                raise Killed
+            left.clear()
+            return original(*args, **more)
+
+        monkeypatch.setattr(database, "run", run)
+        try:
+            _run(world)
+        except Killed:
+            runs += 1
+        finally:
+            monkeypatch.setattr(database, "run", original)
+        assert _everything(world) == before
+        assert world.faults() == []
+        if runs > 8:
+            break
+        if not world.sql("SELECT 1 FROM flights WHERE flight_id = 'F3'"):
+            break
+    _run(world)
+    assert {row[0] for row in world.sql("SELECT flight_id FROM flights")} == {"F2", "NEW"}
+    assert _everything(world) == before
+
+
+def test_control_without_giving_seats_back_the_invariant_breaks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    _season(world)
+    monkeypatch.setattr(module.inventory, "give_back", lambda *_: None)
+    _run(world)
+    world.unchecked = True
+    assert any("F2" in fault for fault in violations(world.execute))
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_only_what_has_flown(world: World) -> None:
+    with pytest.raises(ValidationError, match="in the future"):
+        archive(world.runtime, before="+3d")
+    with pytest.raises(ValidationError):
+        archive(world.runtime, before="last year")
+    assert archive(world.runtime, before="today").flights == 0
