@@ -35,16 +35,20 @@ class Grant:
 
 
 _SEATS: Final = "UPDATE (available_seats, seat_version)"
-_HOLDS: Final = ("INSERT", "UPDATE (deleted_at, outcome, expires_at)")
+_HOLDS: Final = ("INSERT", "UPDATE (deleted_at, outcome, expires_at, seats)")
 _BOOKINGS: Final = "UPDATE (status, failure_reason, updated_at)"
+_PARTS: Final = "UPDATE (status, failure_reason, updated_at, seats, total_price, flight_type, flight_identifier)"
+"""For whoever gives back a part of a booking, or moves it to other flights."""
 _PAYMENTS: Final = "UPDATE (status, source, outcome, message, attempts, claimed_until, updated_at)"
 _REFUNDS: Final = "UPDATE (status, claimed_until, updated_at)"
 _OWN: Final[Mapping[Role, Rights]] = {
     Role.READER: {},
     Role.AGENT: {
         "flights": (_SEATS,),
-        "bookings": ("INSERT", _BOOKINGS),
-        "booking_flights": ("INSERT",),
+        "bookings": ("INSERT", _PARTS),
+        "booking_flights": ("INSERT", "DELETE"),
+        "booking_requests": ("INSERT",),
+        "disruptions": ("INSERT", "DELETE"),
         "seat_reservations": _HOLDS,
         "payments": ("INSERT", _PAYMENTS),
         "refunds": ("INSERT",),
@@ -54,6 +58,7 @@ _OWN: Final[Mapping[Role, Rights]] = {
     Role.DAEMON: {
         "flights": (_SEATS,),
         "bookings": (_BOOKINGS,),
+        "disruptions": ("INSERT", "DELETE"),
         "seat_reservations": _HOLDS,
         "payments": (_PAYMENTS,),
         "refunds": ("INSERT", _REFUNDS),
@@ -64,8 +69,10 @@ _OWN: Final[Mapping[Role, Rights]] = {
     # Agent and processor, and the schedule.
     Role.OPERATOR: {
         "flights": ("INSERT", "UPDATE"),
-        "bookings": ("INSERT", _BOOKINGS),
-        "booking_flights": ("INSERT",),
+        "bookings": ("INSERT", _PARTS),
+        "booking_flights": ("INSERT", "DELETE"),
+        "booking_requests": ("INSERT",),
+        "disruptions": ("INSERT", "DELETE"),
         "seat_reservations": _HOLDS,
         "payments": ("INSERT", _PAYMENTS),
         "refunds": ("INSERT", _REFUNDS),
