@@ -1,6 +1,7 @@
 """A pager for what is longer than the terminal: FLIGHTCTL_PAGER, else PAGER, else less."""
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -11,6 +12,7 @@ from typing import Final
 
 DEFAULT: Final = "less -FRX"
 """Quit where all fits after all, keep colours, leave what was read on the screen."""
+_COLOUR: Final = re.compile(r"\x1b\[[\d;]*m")
 
 
 def page(lines: Sequence[str]) -> bool:
@@ -53,9 +55,16 @@ def pager(environment: Mapping[str, str]) -> list[str]:
 
 
 def _longer_than_the_terminal(lines: Sequence[str]) -> bool:
-    """Counting what the terminal itself wraps."""
+    """Counting what the terminal itself wraps. One that does not tell its size (0 by 0: expect, CI, some containers)
+    has no screen that could overflow, and often nobody who would leave a pager."""
     try:
         size = os.get_terminal_size(sys.stdout.fileno())
     except (OSError, ValueError):
         return False
-    return sum(1 + max(0, len(line) - 1) // max(1, size.columns) for line in lines) >= max(2, size.lines)
+    if size.lines < 1 or size.columns < 1:
+        return False
+    return sum(1 + max(0, _width(line) - 1) // size.columns for line in lines) >= max(2, size.lines)
+
+
+def _width(line: str) -> int:
+    return len(_COLOUR.sub("", line))

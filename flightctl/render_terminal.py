@@ -104,7 +104,8 @@ def _console(width: int, *, color: bool) -> "Console":
     from rich.console import Console
 
     system: Literal["auto"] | None = "auto" if color else None  # without colours, no bold either: plain text
-    return Console(width=width, color_system=system, highlight=False, markup=False, emoji=False)
+    # Only with a height is rich's own idea of a dumb terminal, 80 columns, out of play.
+    return Console(width=width, height=25, color_system=system, highlight=False, markup=False, emoji=False)
 
 
 def _natural_width(table: "Table") -> int:

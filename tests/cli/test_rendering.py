@@ -11,6 +11,7 @@ import re
 import select
 import subprocess
 import sys
+import termios
 import time
 from typing import Any
 
@@ -233,9 +234,11 @@ def test_help_into_a_pipe_that_is_gone(cli: Cli) -> None:
 # --- terminals
 
 
-def on_terminal(command: list[str], width: int, **env: str) -> str:
-    """What ``command`` writes to a terminal of that width."""
+def on_terminal(command: list[str], width: int, height: int = 0, **env: str) -> str:
+    """What ``command`` writes to a terminal of that width. Without a height it knows no size, as under expect."""
     main, side = pty.openpty()
+    if height:
+        termios.tcsetwinsize(side, (height, width))
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(width), **env}
     with subprocess.Popen(command, stdout=side, stderr=side, stdin=side, env=environment) as process:
         os.close(side)
@@ -288,6 +291,15 @@ def test_colours_only_where_they_are_wanted() -> None:
     assert "\x1b[33mPENDING" in on_terminal(_program("table", 1), 140)
     assert "\x1b" not in on_terminal(_program("table", 1), 140, NO_COLOR="1")
     assert "\x1b" not in on_terminal(_program("table", 1), 140, TERM="dumb")
+
+
+def test_a_pager_only_where_the_screen_is_too_small() -> None:
+    whole = on_terminal(_program("table", 5), 118, PAGER="false")
+    assert len(whole.splitlines()) == 6
+    assert max(map(len, whole.splitlines())) > 118, "with its colours; without them it fits"
+    assert on_terminal(_program("table", 5), 118, 7, PAGER="false") == whole
+    assert on_terminal(_program("table", 5), 118, 6, PAGER="false") == ""
+    assert on_terminal(_program("table", 5), 118, 6, PAGER="false", TERM="dumb").count("PENDING") == 5
 
 
 def test_errors_are_red_on_a_terminal_only() -> None:
