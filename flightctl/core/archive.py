@@ -1,8 +1,9 @@
 """Archiving flown flights: a booking moves with all that belongs to it, as one document, in one transaction.
 
 A booking moves when all its flights have arrived and nothing about it is open: no hold, no payment that is not settled,
-no refund that is due. A flight follows when nothing refers to it any more. The invariant holds after every commit: a
-CONFIRMED booking that moves gives its seats back to the flight that stays behind, whose archived record counts them.
+no refund that is due, no paid seat on a cancelled flight. A flight follows when nothing refers to it any more. The
+invariant holds after every commit: a CONFIRMED booking that moves gives its seats back to the flight that stays behind,
+whose archived record counts them.
 """
 
 import json
@@ -19,7 +20,7 @@ from sqlalchemy import Table, delete, insert, or_, select, tuple_, update
 from flightctl.core import inventory, schedule
 from flightctl.core.database import Operation, Transaction
 from flightctl.core.errors import ValidationError
-from flightctl.core.model import ArchiveResult, BookingStatus, PaymentStatus, RefundStatus
+from flightctl.core.model import ArchiveResult, BookingStatus, FlightStatus, PaymentStatus, RefundStatus
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import (
     archived,
@@ -115,6 +116,15 @@ def _open(tx: Transaction, booking_ids: Sequence[str], day: date) -> set[str]:
         .where(
             booking_flights.c.booking_id.in_(booking_ids),
             or_(flights.c.departure_date >= day, flights.c.arrival_time > utc_now()),
+        ),
+        # Paid for a flight that never flew: it was to be moved, or a cancellation has not come to its end.
+        select(bookings.c.booking_id)
+        .join(booking_flights, booking_flights.c.booking_id == bookings.c.booking_id)
+        .join(flights, flights.c.flight_id == booking_flights.c.flight_id)
+        .where(
+            bookings.c.booking_id.in_(booking_ids),
+            bookings.c.status == BookingStatus.CONFIRMED.value,
+            flights.c.status != FlightStatus.ACTIVE.value,
         ),
     )
     return {booking_id for query in still for booking_id in tx.execute(query).scalars()}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flightctl.core import archive as module
+from flightctl.core import disruption
 from flightctl.core.archive import archive
 from flightctl.core.errors import ValidationError
 from flightctl.core.model import ArchiveResult
@@ -125,6 +126,19 @@ def test_what_was_kept_follows_when_it_is_settled(world: World) -> None:
     assert _run(world).bookings == 1
     assert before.keys() == _everything(world).keys()
     assert world.faults() == []
+
+
+def test_paid_seats_on_a_flight_that_never_flew_stay_in_sight(world: World) -> None:
+    """Whether they wait to be moved or for a killed cancellation to be finished: the money is not settled."""
+    booked = _season(world)
+    world.cancel_by_half("F1")
+    world.runtime.database.run(lambda tx: disruption.mark_confirmed(tx, "F1"))
+    _run(world)
+    assert world.status(booked["confirmed"]) == "CONFIRMED"
+    world.release(booked["confirmed"])
+    process(world.runtime, everything=True)
+    _run(world)
+    assert world.sql("SELECT 1 FROM bookings WHERE booking_id = %s", booked["confirmed"]) == []
 
 
 class Killed(BaseException):
