@@ -3,13 +3,21 @@
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import Integer, bindparam, func, select, update
+from sqlalchemy import Integer, bindparam, case, func, select, update
 
-from flightctl.core import inventory, money, records
+from flightctl.core import disruption, inventory, money, records
 from flightctl.core.database import Conflict, Operation, Transaction
 from flightctl.core.errors import InvalidStateError, ValidationError
 from flightctl.core.identifiers import normal_id
-from flightctl.core.model import Booking, BookingStatus, ChangeResult, HoldOutcome, PaymentStatus, RefundQuote
+from flightctl.core.model import (
+    Booking,
+    BookingStatus,
+    ChangeResult,
+    FlightStatus,
+    HoldOutcome,
+    PaymentStatus,
+    RefundQuote,
+)
 from flightctl.core.records import Locked
 from flightctl.core.refund_rules import ALL, RefundRule, part_of, percent, price_of_rest, share_of
 from flightctl.core.runtime import Runtime
@@ -17,9 +25,11 @@ from flightctl.core.schema import bookings, flights, utc_now
 
 RELEASED: Final = "released by an agent"
 
-_FIRST_DEPARTURE: Final = select(func.min(flights.c.departure_time).label("departs"), utc_now().label("now")).where(
-    flights.c.flight_id.in_(bindparam("ids", expanding=True))
-)
+_JOURNEY: Final = select(
+    func.min(flights.c.departure_time).label("departs"),
+    func.sum(case((flights.c.status == FlightStatus.ACTIVE.value, 0), else_=1)).label("cancelled"),
+    utc_now().label("now"),
+).where(flights.c.flight_id.in_(bindparam("ids", expanding=True)))
 _SHRINK: Final = (
     update(bookings)
     .where(
@@ -79,10 +89,12 @@ def _quote(tx: Transaction, booking: Locked, seats: int, rules: tuple[RefundRule
     total: Decimal = booking.row.total_price
     left = booking.row.seats - seats
     price = total - price_of_rest(total, booking.row.seats, left)
-    first = tx.execute(_FIRST_DEPARTURE, {"ids": list(booking.flight_ids)}).one()
-    seconds = (first.departs - first.now).total_seconds() if first.departs is not None else 0.0
+    journey = tx.execute(_JOURNEY, {"ids": list(booking.flight_ids)}).one()
+    seconds = (journey.departs - journey.now).total_seconds() if journey.departs is not None else 0.0
     paid = booking.status is BookingStatus.CONFIRMED
-    share = share_of(rules, seconds) if paid else None
+    # The rules are for customers who change their minds, not for a journey that the airline has broken.
+    broken = paid and (journey.cancelled or disruption.mark_of(tx, booking.id) is not None)
+    share = (ALL if broken else share_of(rules, seconds)) if paid else None
     refund = part_of(price, share) if share is not None else Decimal(0)
     return RefundQuote(
         booking_id=booking.id,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flightctl.core import cancellation, payments, refunding
+from flightctl.core import cancellation, disruption, payments, refunding
 from flightctl.core.audit import audit
 from flightctl.core.errors import FlightctlError, IdempotencyMismatchError, InvalidStateError, ValidationError
 from flightctl.core.lists import list_payments, show_payment
@@ -58,6 +58,19 @@ def test_quote(world: World, ruled: Runtime) -> None:
     part = cancellation.quote(ruled, booking, seats=1)
     assert (part.seats, part.seats_left, part.price, part.refund) == (1, 2, Decimal("666.66"), Decimal("333.33"))
     assert cancellation.quote(world.runtime, booking).refund == Decimal("1999.98"), "without rules all goes back"
+
+
+@pytest.mark.parametrize("breaks", ["the flight was cancelled", "it waits to be moved"])
+def test_the_rules_are_not_for_a_journey_that_the_airline_broke(world: World, ruled: Runtime, breaks: str) -> None:
+    """Neither between the commit that cancels the flight and the one that ends the booking, nor while it waits."""
+    booking = world.confirmed(TWO_LEGS, 2)
+    if breaks == "the flight was cancelled":
+        world.cancel_by_half("F2")
+    else:
+        ruled.database.run(lambda tx: disruption.mark_confirmed(tx, "F2"))
+    assert cancellation.quote(ruled, booking, seats=1).refund == Decimal("666.66")
+    give(world, booking, runtime=ruled)
+    assert (paid(world, booking).refund_due, paid(world, booking).retained) == (Decimal("1333.32"), 0)
 
 
 def test_quote_of_what_was_not_paid(world: World, ruled: Runtime) -> None:
