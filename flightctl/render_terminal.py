@@ -51,7 +51,7 @@ def table_lines(view: View, rows: Sequence[Fields], *, color: bool) -> Iterator[
     """A header and one line for each row; two where the view's wide cell does not fit beside the others."""
     texts = [[printable(cell.text(row)) for cell in view.cells] for row in rows]
     table = _table(view.cells, texts)
-    if _natural_width(table) <= _width():
+    if _natural_width(table) <= terminal_width():
         yield from _rendered(table, color=color)
         return
     wide = next((index for index, cell in enumerate(view.cells) if cell.wide), None)
@@ -90,7 +90,8 @@ def _text(text: str, style: str = "") -> Any:
     return Text(text, style=style)
 
 
-def _width() -> int:
+def terminal_width() -> int:
+    """Columns of the terminal."""
     columns = os.environ.get("COLUMNS", "")
     if columns.isdigit() and int(columns) > 0:
         return int(columns)
@@ -119,12 +120,12 @@ def _width_with_prose(cells: Sequence[Cell], texts: Sequence[Sequence[str]]) -> 
     """The terminal's, if it leaves something for the columns whose text is wrapped; the others are never cut."""
     rigid = [index for index, cell in enumerate(cells) if not cell.prose]
     table = _table([cells[index] for index in rigid], [[row[index] for index in rigid] for row in texts])
-    return max(_width(), _natural_width(table) + (len(cells) - len(rigid)) * MIN_PROSE)
+    return max(terminal_width(), _natural_width(table) + (len(cells) - len(rigid)) * MIN_PROSE)
 
 
 def _rendered(table: "Table", *, color: bool, width: int | None = None) -> Iterator[str]:
     """As wide as the table needs: a terminal that is narrower wraps the lines itself, so that all can be copied."""
-    console = _console(max(_width(), _natural_width(table)) if width is None else width, color=color)
+    console = _console(max(terminal_width(), _natural_width(table)) if width is None else width, color=color)
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():

@@ -89,6 +89,42 @@ def seats(ctx: typer.Context, flight_id: FlightId) -> None:
     session.show(flights.seats(session.runtime, flight_id))
 
 
+@command(app, "sales")
+def sales(
+    ctx: typer.Context,
+    flight_id: FlightId,
+    by: Annotated[str | None, typer.Option(metavar="day|hour", help="What one point stands for, in UTC.")] = None,
+) -> None:
+    """Examples:
+      flightctl flights sales 6E203-20261201
+      flightctl flights sales 6E203-20261201 --by hour -o csv > sales.csv
+      flightctl flights sales 6E203-20261201 -o json | jq '.points[-1].confirmedSeats'
+
+    Show a flight's sales over time, as a small plot.
+
+    From its first booking to now, or to its departure: seats held, confirmed and given back in each
+    hour or day, and how many were held and confirmed at its end. Without --by it takes hours for
+    sales of up to three days, days for longer ones.
+
+    Exit codes:
+      0 also when nothing was sold, 2 wrong option, 3 no such flight, 7 database down
+    """
+    from flightctl.core.sales import sales as sales_of
+    from flightctl.views.sales import ROW, SALES, rows
+
+    session = session_of(ctx)
+    found = sales_of(session.runtime, flight_id, by=by)
+    if session.for_people:
+        from flightctl.render_terminal import terminal_width
+        from flightctl.sales_plot import plot
+
+        session.show_text("".join(f"{line}\n" for line in plot(found, terminal_width())))
+    elif session.quiet or session.format == "json":
+        session.show_as(SALES, found)
+    else:
+        session.show_rows(ROW, rows(found), {})
+
+
 @command(app, "add")
 def add(
     ctx: typer.Context,

@@ -1,5 +1,6 @@
 """Giving bookings up, whole or in part: ``release`` by an agent, its quote, and what a cancelled flight does."""
 
+import re
 from decimal import Decimal
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from flightctl.core.runtime import Runtime
 from flightctl.core.schema import bookings, flights, utc_now
 
 RELEASED: Final = "released by an agent"
+_GIVEN_BACK: Final = re.compile(r"(\d+) of \d+ seats given back, the price is ")
 
 _JOURNEY: Final = select(
     func.min(flights.c.departure_time).label("departs"),
@@ -186,9 +188,16 @@ def _release_part(tx: Transaction, booking: Locked, part: RefundQuote, actor: st
         money.ask_less(tx, booking.id, total)
     else:
         money.owe_part(tx, _paying(tx, booking), part.price, part.refund)
-    text = f"{reason}: {part.seats} of {booking.row.seats} seats given back, the price is {total} now{_told(part)}"
+    told = f"{part.seats} of {booking.row.seats} seats given back, the price is {total} now{_told(part)}"
+    text = f"{reason[: records.REASON_LENGTH - len(told) - 2]}: {told}"  # which is never cut: seats_given_back reads it
     records.add_event(tx, booking.id, booking.status, booking.status, actor=actor, reason=text)
     return records.load_booking(tx, booking.id)
+
+
+def seats_given_back(reason: str) -> int:
+    """How many seats an event of a booking tells that were given back while it stood; 0 for any other event."""
+    found = _GIVEN_BACK.findall(reason)
+    return int(found[-1]) if found else 0
 
 
 def _told(part: RefundQuote) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 from flightctl.core import model as m
 from flightctl.core.grants import Grant, Role
-from flightctl.views import bookings, disruptions, flights, holds, operations, payments, schedules
+from flightctl.core.sales import Sales, SalesPoint, Span
+from flightctl.views import bookings, disruptions, flights, holds, operations, payments, sales, schedules
 from flightctl.views.base import View
 
 AT = datetime(2026, 12, 1, 0, 40, 12, tzinfo=UTC)
@@ -26,6 +27,7 @@ BOOKING = m.Booking(
 )  # fmt: skip
 PAYMENT = m.Payment("pay-1", "K7QX2M", Decimal("10800"), m.PaymentStatus.SUCCESS, m.PaymentSource.GATEWAY, None, AT, AT)
 EVENT = m.BookingEvent("K7QX2M", AT, "asha", None, m.BookingStatus.PENDING, "booked")
+SALES = Sales(FLIGHT, Span.DAY, (SalesPoint(AT.replace(hour=0, minute=0, second=0), 5, 3, 1, 1, 3),))
 
 RECORDS: list[tuple[View, Any]] = [
     (bookings.BOOKING, BOOKING),
@@ -140,4 +142,6 @@ RECORDS: list[tuple[View, Any]] = [
         bookings.MANIFEST,
         m.ManifestEntry("K7QX2M", "tab\there", 2, BOOKING.status, "6E203-20261201", 1, 2, Decimal(9), None, AT),
     ),
+    (sales.SALES, SALES),
+    (sales.ROW, sales.rows(SALES)[0]),
 ]

@@ -212,6 +212,7 @@ def test_json_keys_are_those_printed(printed: Callable[..., Any], tmp_path: Path
     take("flights show", flight)
     take("flights show", trip)
     take("flights seats", flight)
+    take("flights sales", flight)
     take("manifest", flight, "--all")
     take("flights list")
     times = ("--departure", "2030-12-01T06:10", "--arrival", "2030-12-01T08:55")

@@ -110,6 +110,8 @@ LISTED = {
     "FlightDifference",
     "ExportedRow",
     "ManifestEntry",
+    "Sales",
+    "Grant",
     "LatePayment",
     "Reaccommodated",
 }

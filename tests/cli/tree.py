@@ -13,7 +13,7 @@ EXPECTED = {
     "search", "book", "confirm", "release", "sweep", "seed", "daemon",
     "holds list", "holds extend", "top", "wait",
     "bookings show", "bookings list", "bookings history",
-    "flights list", "flights show", "flights seats", "flights add", "flights cancel", "flights update", "reaccommodate",
+    "flights list", "flights show", "flights seats", "flights sales", "flights add", "flights cancel", "flights update", "reaccommodate",
     "payments list", "payments show", "payments process", "payments callback", "payments refund",
     "payments sign", "payments trigger", "payments late",
     "schedule import", "schedule export", "manifest", "routes precompute", "audit", "doctor", "db upgrade",
