@@ -39,7 +39,7 @@ class Root(LazyGroup):
         "bench": "Measure flightctl next to bare drivers.",
         "doctor": "Check configuration, database, Redis and the sweep.",
         "db": "Migrate the database, archive what has flown, and tell what accounts need.",
-        "config": "Show the settings in force.",
+        "config": "Show the settings in force, and choose among servers.",
         "help": "Show help: of flightctl, of a command, or on a topic.",
         "completion": "Print the script that completes flightctl's command lines.",
         "shell": "Run commands at a prompt, in one warm process.",

@@ -15,6 +15,7 @@ from typer.main import get_group as build_group
 
 from flightctl.core.errors import UsageError, ValidationError
 from flightctl.errors_shown import one_line, unknown_command
+from flightctl.production import changes
 from flightctl.session import FORMATS, Session
 
 HELP_WIDTH: Final = 100
@@ -65,6 +66,13 @@ def _common(
         str | None,
         typer.Option(
             "--config", metavar="FILE", help="Settings (FLIGHTCTL_CONFIG).", callback=_remember, expose_value=False
+        ),
+    ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option(
+            "--context", metavar="NAME", help="Servers of the file of contexts (FLIGHTCTL_CONTEXT).",
+            callback=_remember, expose_value=False,
         ),
     ] = None,
     actor: Annotated[
@@ -171,7 +179,9 @@ class Command(_Helpful, TyperCommand):
     """One command. Its function takes the context and finds the ``Session`` there."""
 
     def invoke(self, ctx: Any) -> Any:
-        ctx.obj.start(ctx.command_path.partition(" ")[2])
+        path = ctx.command_path.partition(" ")[2]
+        ctx.obj.changes = changes(path, ctx.params)
+        ctx.obj.start(path)
         return super().invoke(ctx)
 
 

@@ -16,6 +16,7 @@ from flightctl.completion import WRITE, Tree
 _KINDS: Final = {
     "airport": {"source", "destination", "via", "avoid"},
     "booking": {"booking"},
+    "context": {"context"},
     "flight": {"identifier", "flight", "flight_id"},
     "payment": {"payment"},
     "date": {"date", "start"},

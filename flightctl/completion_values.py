@@ -18,6 +18,7 @@ DEADLINE: Final = 0.07
 """Seconds for the database, of the 0.15 that an answer may take."""
 MOST: Final = 50
 _WORD: Final = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
+_NAME: Final = re.compile(r"[\w.@-]*", re.ASCII)
 _DATES: Final = ("today", "tomorrow", "+2d", "+3d", "+7d")
 
 # The placeholder is SQLite's; %s takes its place for MySQL.
@@ -46,7 +47,8 @@ _ORIGINS: Final = "SELECT DISTINCT source, 1, 1, 1 FROM flights LIMIT 100"
 
 
 class Finder:
-    """Called with a kind of value and what was typed of it. ``words``: of the command line, for its --config."""
+    """Called with a kind of value and what was typed of it. ``words``: of the command line, for its --config and
+    --context."""
 
     def __init__(self, words: Sequence[str] = ()) -> None:
         self._words = words
@@ -54,6 +56,8 @@ class Finder:
     def __call__(self, kind: str, typed: str) -> list[Candidate]:
         if kind == "date":
             return [Candidate(word) for word in _DATES if word.startswith(typed)]
+        if kind == "context":
+            return list(_contexts(typed))
         if not _WORD.fullmatch(typed) and kind != "airport":
             return []
         if kind == "airport":
@@ -62,7 +66,7 @@ class Finder:
 
     def _ask(self, questions: "Sequence[Question]") -> list[tuple[Any, ...]]:
         rows: list[tuple[Any, ...]] = []
-        settings = load_settings(_config(self._words))
+        settings = load_settings(_given(self._words, "--config"), context=_given(self._words, "--context"))
         if not str(settings["database.url"]).startswith("sqlite"):
             import pymysql  # noqa: F401  here, so that the deadline is the server's alone
         # A name server or a connection that hangs must not: whoever waits here leaves in time, the thread behind.
@@ -89,14 +93,22 @@ def _questions(kind: str, typed: str) -> list[Question]:
     return []
 
 
-def _config(words: Sequence[str]) -> str | None:
+def _given(words: Sequence[str], option: str) -> str | None:
     found = None
     for word, following in zip(words, [*words[1:], ""], strict=False):
-        if word == "--config":
+        if word == option:
             found = following
-        elif word.startswith("--config="):
+        elif word.startswith(f"{option}="):
             found = word.partition("=")[2]
     return found
+
+
+def _contexts(typed: str) -> Iterator[Candidate]:
+    from flightctl.core.context_list import list_contexts
+
+    for row in list_contexts(None).rows:
+        if row["name"].startswith(typed) and _NAME.fullmatch(row["name"]):
+            yield Candidate(row["name"], row["environment"] or "")
 
 
 def _described(row: tuple[Any, ...]) -> Candidate:

@@ -45,8 +45,11 @@ class Session:
         self.no_pager = False
         self.utc = False
         self.config: str | None = None
+        self.context: str | None = None
         self.actor: str | None = None
         self.started = False
+        self.changes = False
+        """Whether the command is one that changes something."""
         self.error_details: dict[str, Any] = {}
         """What every error of this command says in its details."""
         self._warned: set[str] = set()
@@ -80,10 +83,17 @@ class Session:
     def settings(self) -> "Settings":
         from flightctl.core.settings import load_settings
 
-        return load_settings(self.config)
+        settings = load_settings(self.config, context=self.context)
+        # A job of cron has its own variables, and means them, whatever somebody's current context is.
+        remembered = settings.context is not None and settings.context.by == "current" and self.config is None
+        if not remembered or _is_terminal(sys.stderr):
+            for remark in settings.remarks:
+                self.warn(remark)
+        return settings
 
     @cached_property
     def runtime(self) -> "Runtime":
+        self._show_production()
         if self._runtimes is not None:
             return self._runtimes.lend(self.settings, actor=self.who, warn=self.warn)
         from flightctl.core.runtime import Runtime
@@ -180,6 +190,16 @@ class Session:
         """Whether a question would reach somebody who can answer it."""
         return _is_terminal(sys.stdin) and _is_terminal(sys.stderr)
 
+    def _show_production(self) -> None:
+        """Once, before something changes in production, to a person at a terminal."""
+        if not self.changes:
+            return
+        self.changes = False
+        if self.settings.production and self.format != "json" and not self.quiet and _is_terminal(sys.stderr):
+            from flightctl.production import show
+
+            show(self.settings, color=self.color)
+
     def warn(self, message: str) -> None:
         """One line on stderr, each text once."""
         text = one_line(message)
@@ -212,6 +232,7 @@ class Session:
 
     def confirm(self, question: str) -> None:
         """Ask on stderr. Raises typer.Abort unless the answer is yes."""
+        self._show_production()
         typer.confirm(one_line(question), err=True, abort=True)
 
     def require_yes(self, question: str, *, doing: str) -> None:
@@ -224,6 +245,7 @@ class Session:
         """As ``require_yes``, with ``word`` to be typed for a yes (in any case)."""
         if not self.interactive:
             raise ValidationError(doing, hint="Pass --yes to do it.")
+        self._show_production()
         if typer.prompt(one_line(question), err=True, default="", show_default=False).strip().upper() != word.upper():
             raise typer.Abort
 

@@ -10,12 +10,12 @@ from typing import Any, Final
 from flightctl import __version__
 from flightctl.cli import inherit
 from flightctl.completion import FILES, complete
-from flightctl.core.errors import FlightctlError, UsageError
+from flightctl.core.contexts import choose
+from flightctl.core.errors import ConfigError, FlightctlError, UsageError
 from flightctl.errors_shown import InterruptedByUserError, wants_json
 from flightctl.session import Session
 from flightctl.warm import Runtimes
 
-PROMPT: Final = "flightctl> "
 MOST_LINES: Final = 1000
 """Lines that the history keeps."""
 LEAVE: Final = {"exit", "quit"}
@@ -74,7 +74,7 @@ class Shell:
         _preload()
         while True:
             try:
-                line = input(PROMPT)
+                line = input(self._prompt())
                 editor.remember(line)
                 words = self._words(line)
                 if words is not None and words[:1] and words[0] in LEAVE:
@@ -86,6 +86,14 @@ class Shell:
             except EOFError:
                 print()
                 return 0
+
+    def _prompt(self) -> str:
+        """With the context that the next command will be for."""
+        try:
+            context = choose(self._parent.context, os.environ)
+        except ConfigError:  # the next command tells
+            context = None
+        return "flightctl> " if context is None else f"flightctl {context.name}> "
 
     def _words(self, line: str) -> list[str] | None:
         """The words of a line, without the program's name; None, and the user told, where they cannot be told apart."""
@@ -183,8 +191,9 @@ class _Editor:
         words = self._readline.get_line_buffer()[: self._readline.get_begidx()].split()
         if words[:1] == ["flightctl"]:
             words = words[1:]
-        config = [] if self._session.config is None else ["--config", self._session.config]
-        for value, _ in complete(along(program(), words), words, text, Finder([*config, *words])):
+        given = [] if self._session.config is None else ["--config", self._session.config]
+        given += [] if self._session.context is None else ["--context", self._session.context]
+        for value, _ in complete(along(program(), words), words, text, Finder([*given, *words])):
             if value == FILES:
                 yield from _files(text)
             else:

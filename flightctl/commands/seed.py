@@ -38,6 +38,7 @@ def seed(
       0 loaded, 2 no good row, 4 refused in production, 7 database down
     """
     session = session_of(ctx)
+    seeding.refuse_seed(session.settings)  # before a question is asked
     if reset and not yes:
         session.require_yes("Delete all flights, bookings and payments first?", doing="--reset deletes everything")
     request = SeedRequest(dataset=dataset, file=file, start=start, days=days, reset=reset)

@@ -14,9 +14,10 @@ from datetime import datetime
 from typing import Final
 
 from flightctl.core import records, settlement
-from flightctl.core.errors import ConfigError, EnvironmentProtectedError, ValidationError
+from flightctl.core.errors import ConfigError, ValidationError
 from flightctl.core.identifiers import normal_id
 from flightctl.core.model import CallbackRequest, CallbackResult, SignedCallback
+from flightctl.core.protection import refuse_in_production
 from flightctl.core.runtime import Runtime
 from flightctl.core.schedule import database_now
 from flightctl.core.settings import Settings
@@ -67,8 +68,7 @@ def sign(runtime: Runtime, request: CallbackRequest, timestamp: str | None) -> S
 
     Raises EnvironmentProtectedError in production; ConfigError without a secret; BookingNotFoundError; ValidationError.
     """
-    if runtime.settings.production:
-        raise EnvironmentProtectedError("only the gateway signs its callbacks here")
+    refuse_in_production(runtime.settings, "only the gateway signs its callbacks here")
     if not runtime.settings["gateway.secret"]:
         raise ConfigError("there is no gateway.secret to sign with", hint="Set FLIGHTCTL_GATEWAY_SECRET.")
     if request.payment_id is None:

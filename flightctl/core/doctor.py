@@ -21,8 +21,10 @@ def examine(runtime: Runtime) -> tuple[DoctorCheck, ...]:
 def _configuration(runtime: Runtime) -> DoctorCheck:
     settings = runtime.settings
     sources = {source for source in settings.sources.values() if source != "default"}
-    files = sorted(source for source in sources if not source.startswith("FLIGHTCTL_"))
+    named = "" if settings.context is None else f"context {settings.context.name}"
+    files = sorted(source for source in sources if source != named and not source.startswith("FLIGHTCTL_"))
     told = [f"environment {settings['environment']}", f"locking {settings['locking']}"]
+    told += [named] if named else []
     told += [f"file {file}" for file in files]
     variables = sum(source.startswith("FLIGHTCTL_") for source in sources)
     told += [f"{variables} from the environment"] if variables else []

@@ -91,7 +91,7 @@ class EnvironmentProtectedError(FlightctlError):
 
     code = "ENVIRONMENT_PROTECTED"
     exit_status = 4
-    default_hint = "This is refused where FLIGHTCTL_ENVIRONMENT is production."
+    default_hint = "This is refused where environment is production."
 
 
 class NoSeatsAvailableError(FlightctlError):

@@ -19,6 +19,7 @@ from flightctl.core.errors import DatabaseUnavailableError, FlightctlError, Outc
 from flightctl.core.gateway import Gateway, MockGateway
 from flightctl.core.identifiers import normal_id
 from flightctl.core.model import BookingStatus, CallbackStatus, ForcedOutcome, PaymentStatus, ProcessResult
+from flightctl.core.protection import refuse_in_production
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import payments, utc_now
 from flightctl.core.settlement import deliver, receive_failure, receive_success
@@ -39,9 +40,12 @@ def process(
 ) -> ProcessResult:
     """One batch of due payments and refunds, or with ``everything`` batches until none is due.
 
-    ``outcome`` forces what the mock answers to charges it has not seen. Raises BookingNotFoundError; what fails for one
-    payment is told in ``errors`` and tried again when its lease has run out.
+    ``outcome`` forces what the mock answers to charges it has not seen. Raises EnvironmentProtectedError for one in
+    production, BookingNotFoundError; what fails for one payment is told in ``errors`` and tried again when its lease
+    has run out.
     """
+    if outcome is not None:
+        refuse_in_production(runtime.settings, "outcomes of payments are not made up in this environment")
     if booking_id is not None:
         booking_id = normal_id(booking_id)
         wanted = booking_id

@@ -8,7 +8,7 @@ from typing import Final
 
 from flightctl.core import inventory, money, payments, records, settlement, sweeper
 from flightctl.core.database import Transaction
-from flightctl.core.errors import EnvironmentProtectedError, ValidationError
+from flightctl.core.errors import ValidationError
 from flightctl.core.identifiers import normal_id
 from flightctl.core.model import (
     BookingStatus,
@@ -18,6 +18,7 @@ from flightctl.core.model import (
     PaymentStatus,
     Rehearsal,
 )
+from flightctl.core.protection import refuse_in_production
 from flightctl.core.runtime import Runtime
 
 MAX_DUPLICATES: Final = 20
@@ -44,8 +45,7 @@ def trigger(
     after it; TIMEOUT never is. What lapses meanwhile is swept. Raises EnvironmentProtectedError, BookingNotFoundError,
     ValidationError.
     """
-    if runtime.settings.production:
-        raise EnvironmentProtectedError("payments are not rehearsed with bookings of this environment")
+    refuse_in_production(runtime.settings, "payments are not rehearsed with bookings of this environment")
     if not 1 <= duplicates <= MAX_DUPLICATES:
         raise ValidationError(f"--duplicate goes from 1 to {MAX_DUPLICATES}, not {duplicates}")
     if not 0 <= delay_seconds <= MAX_DELAY:

@@ -11,8 +11,9 @@ from sqlalchemy.exc import IntegrityError
 from flightctl.core import schedule
 from flightctl.core.cache import SeatCount
 from flightctl.core.database import Transaction
-from flightctl.core.errors import EnvironmentProtectedError, ValidationError
+from flightctl.core.errors import ValidationError
 from flightctl.core.model import FlightStatus, SeedRequest, SeedResult
+from flightctl.core.protection import refuse_in_production
 from flightctl.core.resources import resource
 from flightctl.core.routing import to_microseconds
 from flightctl.core.runtime import Runtime
@@ -30,6 +31,7 @@ from flightctl.core.schema import (
     seat_reservations,
 )
 from flightctl.core.search import resolve_day
+from flightctl.core.settings import Settings
 from flightctl.core.timetable import EARLIEST, LATEST, Schedule, ScheduledFlight, expand, read_schedule
 
 DATASETS: Final = {"demo": "demo.csv", "india": "india.csv", "world": "world.csv.gz"}
@@ -51,14 +53,18 @@ Progress = Callable[[int, int], None]
 """Called with the flights done and the flights to do."""
 
 
+def refuse_seed(settings: Settings) -> None:
+    """Raises EnvironmentProtectedError in production."""
+    refuse_in_production(settings, "seed fills test systems; this environment is production")
+
+
 def seed(runtime: Runtime, request: SeedRequest, progress: Progress | None = None) -> SeedResult:
     """Load a network's flights from ``start`` for ``days`` days.
 
     A flight is carrier, number, origin and local date; those there already stay as they are. Raises
     EnvironmentProtectedError in production, ValidationError for an unusable source or when no row of it is good.
     """
-    if runtime.settings.production:
-        raise EnvironmentProtectedError("seed fills test systems; this environment is production")
+    refuse_seed(runtime.settings)
     if not 1 <= request.days <= MAX_DAYS:
         raise ValidationError(f"--days goes from 1 to {MAX_DAYS}, not {request.days}")
     source = _source(request)

@@ -1,8 +1,9 @@
 """Configuration: every setting, its default, and where its value came from.
 
-Precedence, highest first: command-line flags, ``FLIGHTCTL_*`` environment variables, the YAML file named by
-``--config`` or ``FLIGHTCTL_CONFIG``, the defaults below (``config/default.yaml`` spells the same out; a test holds the
-two together, so that no command pays for reading YAML it does not need).
+Precedence, highest first: command-line flags, of which ``--context`` gives all settings of that context;
+``FLIGHTCTL_*`` environment variables; a context that was chosen otherwise; the YAML file named by ``--config`` or
+``FLIGHTCTL_CONFIG``; the defaults below (``config/default.yaml`` spells the same out; a test holds the two together, so
+that no command pays for reading YAML it does not need).
 """
 
 import os
@@ -12,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from flightctl.core.contexts import Context, choose
 from flightctl.core.durations import format_duration, parse_duration
 from flightctl.core.errors import ConfigError, ValidationError
+from flightctl.core.layers import Layers
 from flightctl.core.refund_rules import parse_rules, write_rules
+from flightctl.core.settings_file import flatten, read_document
 
 _KINDS: Final = {
     "int": "a whole number",
@@ -92,14 +96,21 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("gateway.tolerance", "duration", 300.0, 1, 86400),
 )
 _BY_KEY: Final = {setting.key: setting for setting in SETTINGS}
+_WHOLE: Final = frozenset(setting.key for setting in SETTINGS if setting.kind == "rules")
+"""Settings whose value may be a mapping."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings in force (``values``) and the source of each (``sources``), both by dotted key."""
+    """The settings in force (``values``) and the source of each (``sources``), both by dotted key.
+
+    ``context`` is the one they are for; ``remarks`` are what its user should hear of how it and other sources mixed.
+    """
 
     values: Mapping[str, Any]
     sources: Mapping[str, str]
+    context: Context | None = None
+    remarks: tuple[str, ...] = ()
 
     def __getitem__(self, key: str) -> Any:
         return self.values[key]
@@ -120,29 +131,38 @@ def default_database_path(environ: Mapping[str, str] | None = None) -> Path:
     return Path(base) / "flightctl" / "flightctl.db"
 
 
-def load_settings(config_file: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
-    """Resolve every setting.
+def load_settings(
+    config_file: str | None = None, environ: Mapping[str, str] | None = None, *, context: str | None = None
+) -> Settings:
+    """Resolve every setting. ``config_file`` and ``context`` are those of the command line.
 
-    Raises ConfigError for an unreadable file, an unknown key or a value out of range, naming where it stands.
+    Raises ConfigError for an unreadable file, an unknown key or context, a value out of range, naming where it stands.
     """
     environ = os.environ if environ is None else environ
     path = config_file or environ.get("FLIGHTCTL_CONFIG") or None
-    from_file = _read_file(Path(path)) if path else {}
+    chosen = choose(context, environ)
+    layers = Layers(
+        chosen,
+        _known(chosen.settings, f"context {chosen.name}") if chosen else {},
+        {setting.key: environ[setting.variable] for setting in SETTINGS if setting.variable in environ},
+        _read_file(Path(path)) if path else {},
+        named_file=config_file,
+    )
+    names = {"context": f"context {chosen.name}" if chosen else "", "variable": "", "file": str(path)}
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for setting in SETTINGS:
-        if setting.variable in environ:
-            raw, source = environ[setting.variable], setting.variable
-        elif setting.key in from_file:
-            raw, source = from_file[setting.key], str(path)
+        found = layers.find(setting.key)
+        if found is None:
+            values[setting.key], source = setting.default, "default"
         else:
-            raw, source = setting.default, "default"
-        values[setting.key] = setting.default if source == "default" else _convert(setting, raw, source)
+            source = names[found.layer] or setting.variable
+            values[setting.key] = _convert(setting, found.raw, source)
         sources[setting.key] = source
     if not values["database.url"]:
         values["database.url"] = f"sqlite:///{default_database_path(environ)}"
     _check_together(values)
-    return Settings(values, sources)
+    return Settings(values, sources, chosen, layers.remarks(lambda key: _BY_KEY[key].variable))
 
 
 def _check_together(values: Mapping[str, Any]) -> None:
@@ -154,43 +174,16 @@ def _check_together(values: Mapping[str, Any]) -> None:
 
 
 def _read_file(path: Path) -> dict[str, Any]:
-    import yaml
+    document = read_document(path, "configuration file", missing_hint="Check --config and FLIGHTCTL_CONFIG.")
+    return _known(document, f"configuration file {path}")
 
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"configuration file {path} does not exist", hint="Check --config and FLIGHTCTL_CONFIG."
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"configuration file {path} cannot be read: {reason}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"configuration file {path} is not YAML{where}") from None
-    if document is None:
-        return {}
-    if not isinstance(document, dict):
-        raise ConfigError(f"configuration file {path} must hold settings by name, not {type(document).__name__}")
-    flat: dict[str, Any] = {}
-    try:
-        _flatten(document, "", flat)
-    except RecursionError:  # an anchor that holds itself
-        raise ConfigError(f"configuration file {path} has settings that nest without end") from None
+
+def _known(document: Mapping[Any, Any], where: str) -> dict[str, Any]:
+    flat = flatten(document, where, _WHOLE)
     for key in flat:
         if key not in _BY_KEY:
-            raise ConfigError(f"configuration file {path}: unknown setting {key!r}", hint=_suggest(key))
+            raise ConfigError(f"{where}: unknown setting {key!r}", hint=_suggest(key))
     return flat
-
-
-def _flatten(node: Mapping[Any, Any], prefix: str, flat: dict[str, Any]) -> None:
-    for name, value in node.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, dict) and not (key in _BY_KEY and _BY_KEY[key].kind == "rules"):
-            _flatten(value, key + ".", flat)
-        elif value is not None:
-            flat[key] = value
 
 
 def _suggest(key: str) -> str:

@@ -1,11 +1,13 @@
 """What operators' commands report: sweep, seed, routes, audit, doctor, database and settings."""
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flightctl.core import model
-from flightctl.core.grants import Grant
 from flightctl.views.base import Cell, Fields, View, printable, text_of
 from flightctl.views.disruptions import disruption
+
+if TYPE_CHECKING:
+    from flightctl.core.grants import Grant
 
 
 def _swept(record: model.SweepResult) -> Fields:
@@ -99,12 +101,27 @@ def doctor_document(checks: tuple[model.DoctorCheck, ...]) -> dict[str, Any]:
     return {"healthy": all(check.state != "failed" for check in checks), "checks": [_check(check) for check in checks]}
 
 
-# The two that no model record stands behind take their fields as they are.
+# Those that no model record stands behind take their fields as they are.
 SETTING: Final = View(
     dict,
     ("key", "value", "source", "variable"),
     cells=(text_of("key", "setting"), text_of("value"), text_of("source")),
     id_keys=("key",),
+)
+CONTEXT: Final = View(
+    dict,
+    ("name", "current", "environment", "databaseUrl", "redisUrl"),
+    cells=(
+        Cell("", lambda fields: "*" if fields["current"] else ""),
+        text_of("name", "context"),
+        text_of("environment"),
+        text_of("databaseUrl", "database"),
+        text_of("redisUrl", "Redis"),
+    ),
+    id_keys=("name",),
+)
+USED_CONTEXT: Final = View(
+    dict, ("name", "current", "environment", "databaseUrl", "redisUrl", "changed"), id_keys=("name",)
 )
 
 
@@ -121,7 +138,7 @@ def _archived(record: model.ArchiveResult) -> Fields:
 ARCHIVED: Final = View(_archived, ("flights", "bookings", "kept", "before", "tookMs"))
 
 
-def _grant(record: Grant) -> Fields:
+def _grant(record: "Grant") -> Fields:
     return {"role": record.role.value, "statement": record.statement}
 
 

@@ -45,7 +45,8 @@ class Terminal:
         os.close(theirs)
         self.text = ""
         """All that stood on it so far, without escapes."""
-        self._raw = ""
+        self.raw = ""
+        """The same with them."""
 
     @staticmethod
     def _own_terminal() -> None:
@@ -91,7 +92,7 @@ class Terminal:
             piece = os.read(self._fd, 65536).decode("utf-8", "replace")
         except OSError:  # the other side is closed
             return False
-        self._raw += piece
+        self.raw += piece
         clean = _ESCAPES.sub("", piece)
         self.text += clean
         self._pending += clean

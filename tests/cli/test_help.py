@@ -49,6 +49,7 @@ def test_every_command_takes_the_common_options_and_tells_its_exit_codes(path: s
         "--no-pager",
         "--utc",
         "--config FILE",
+        "--context NAME",
         "--actor NAME",
     ):
         assert option in text

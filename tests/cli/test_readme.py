@@ -25,7 +25,7 @@ from .tree import commands
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = commands()
-EVERYWHERE = {"--output", "--quiet", "--no-color", "--no-pager", "--utc", "--config", "--actor", "--help"}
+EVERYWHERE = {"--output", "--quiet", "--no-color", "--no-pager", "--utc", "--config", "--context", "--actor", "--help"}
 
 
 def sections() -> dict[str, str]:
@@ -237,6 +237,11 @@ def test_json_keys_are_those_printed(printed: Callable[..., Any], tmp_path: Path
         patch.setenv("FLIGHTCTL_DATABASE_URL", "mysql+pymysql://ops@db.example/flightctl")
         take("db grants", "--role", "agent")
     take("config show")
+    file = Path(os.environ["XDG_CONFIG_HOME"]) / "flightctl" / "contexts.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("contexts: {staging: {environment: staging}}\n")
+    take("config contexts")
+    take("config use", "staging")
     for topic in ("exit-codes", "errors", "formats"):
         take("help", topic)
     _spoil_a_count(flight)

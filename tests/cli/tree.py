@@ -17,7 +17,7 @@ EXPECTED = {
     "payments list", "payments show", "payments process", "payments callback", "payments refund",
     "payments sign", "payments trigger", "payments late",
     "schedule import", "schedule export", "manifest", "routes precompute", "audit", "doctor", "db upgrade",
-    "db current", "db grants", "db archive", "config show", "-", "shell", "completion", "help",
+    "db current", "db grants", "db archive", "config show", "config contexts", "config use", "-", "shell", "completion", "help",
     "bench book", "bench search", "bench sweep", "bench pay", "bench start", "bench seed",
 }  # fmt: skip
 GROUPS = {path.split()[0] for path in EXPECTED if " " in path}

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from flightctl.core.database import Database
 from flightctl.core.database_url import configured_address
-from flightctl.core.errors import EnvironmentProtectedError
+from flightctl.core.protection import refuse_in_production
 from flightctl.core.redis_commands import Command
 from flightctl.core.settings import Settings
 
@@ -35,8 +35,7 @@ def scratch(settings: Settings) -> Iterator[Settings]:
 
     Raises EnvironmentProtectedError in production, and what ``Database.upgrade`` raises.
     """
-    if settings.production:
-        raise EnvironmentProtectedError("bench loads its servers to the limit; this environment is production")
+    refuse_in_production(settings, "bench loads its servers to the limit; this environment is production")
     name = NAME + secrets.token_hex(4)
     with tempfile.TemporaryDirectory(prefix=NAME) as folder, _ended_by_signals():
         url = _scratch_url(settings, name, folder)

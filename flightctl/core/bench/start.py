@@ -68,6 +68,7 @@ def _run(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
 def _environment(settings: Settings) -> dict[str, str]:
     """The commands' settings: the scratch schema's."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FLIGHTCTL_")}
+    environment["FLIGHTCTL_CONTEXT"] = ""
     return environment | {
         "FLIGHTCTL_DATABASE_URL": settings["database.url"],
         "FLIGHTCTL_DATABASE_TLS": settings["database.tls"],
