@@ -78,7 +78,8 @@ def _mysql_engine(address: Address, settings: Settings, writing: bool) -> Engine
         pool_recycle=RETURN_SECONDS if address.several else -1,
         connect_args={
             "autocommit": True,
-            "client_flag": CLIENT.MULTI_STATEMENTS,
+            # In place of what SQLAlchemy would ask for: an UPDATE counts the rows it matched, as SQLite's does.
+            "client_flag": CLIENT.FOUND_ROWS | CLIENT.MULTI_STATEMENTS,
             # Else PyMySQL reads every certificate authority of the system at each connect: 40 ms, also for a server
             # that has no TLS to offer.
             **({"ssl_disabled": True} if tls is None else {"ssl": tls}),

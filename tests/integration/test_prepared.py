@@ -60,3 +60,12 @@ def test_a_batch_that_fails_leaves_neither_rows_nor_locks(world: World) -> None:
     database.send([Step(_TAKE, {"wanted": "F1"})])
     assert world.available("F1", "F2") == [7, 9]
     world.unchecked = "seats were taken without a booking"
+
+
+def test_a_change_counts_what_it_matched(world: World) -> None:
+    """Also where the row was that way before: a guard asks whether it held, not whether anything is different now."""
+    world.line(seats=9)
+    same = update(flights).where(flights.c.flight_id == bindparam("wanted")).values(price=flights.c.price)
+    assert [
+        world.runtime.database.run(lambda tx, one=one: tx.change(same, {"wanted": one})) for one in ("F1", "F9")
+    ] == [1, 0]
