@@ -8,9 +8,10 @@ bookings unmarked, and ends them.
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, insert, select
+from sqlalchemy import ColumnElement, Insert, and_, bindparam, delete, insert, select
+from sqlalchemy.exc import IntegrityError
 
-from flightctl.core.database import Transaction
+from flightctl.core.database import Conflict, Transaction
 from flightctl.core.model import BookingStatus, Disruption, FlightStatus, FlightType
 from flightctl.core.routing import check_connection, to_microseconds
 from flightctl.core.schema import booking_flights, bookings, disruptions, flights, utc_now
@@ -72,7 +73,15 @@ def waiting() -> ColumnElement[bool]:
 
 def mark_confirmed(tx: Transaction, flight_id: str) -> None:
     """Mark the flight's CONFIRMED bookings; one that another flight had broken before keeps its mark."""
-    tx.execute(_MARK_CONFIRMED, {"flight": flight_id})
+    _mark(tx, _MARK_CONFIRMED, {"flight": flight_id})
+
+
+def _mark(tx: Transaction, statement: Insert, parameters: dict[str, str]) -> None:
+    """Raises Conflict when somebody else has marked a booking since we looked: the next try sees that."""
+    try:
+        tx.execute(statement, parameters)
+    except IntegrityError as error:
+        raise Conflict from error
 
 
 def mark_broken(tx: Transaction, flight_id: str, min_connection: float) -> None:
@@ -85,7 +94,7 @@ def mark_broken(tx: Transaction, flight_id: str, min_connection: float) -> None:
     broken = [one for one, rows in legs.items() if _why_broken(rows, min_connection)]
     for booking_id in broken:
         if booking_id not in marked:
-            tx.execute(_MARK, {"booking_id": booking_id, "flight_id": flight_id})
+            _mark(tx, _MARK, {"booking_id": booking_id, "flight_id": flight_id})
     whole = [
         one
         for one, rows in legs.items()

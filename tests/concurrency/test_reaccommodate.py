@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,10 @@ from tests.concurrency import crew as acts
 from tests.concurrency.conftest import on
 from tests.concurrency.crew import Crew, Job, codes
 from tests.concurrency.support import ZM, M, World, Z, after_first, recover
+from tests.servers import mysql_connection
 
 SERVERS = on("mysql", "mysql+redis")
+WAITS = "SELECT 1 FROM information_schema.processlist WHERE time_ms > 30 AND info"
 
 
 @pytest.fixture
@@ -174,3 +178,23 @@ def test_without_the_flights_locks_nothing_is_oversold(
     monkeypatch.setattr(inventory, "take", lambda *_: None)
     _sold_between_look_and_act(world, plan)
     assert world.problems(), "control: moved to seats that somebody else has bought"
+
+
+@on("mysql")
+def test_two_cancellations_mark_the_same_booking(world: World) -> None:
+    """Both found it unmarked; the second waits at the key for the first, and then is not refused but looks again."""
+    world.fill(seats=9)
+    [booking] = _confirmed(world, 1)
+    first = mysql_connection(world.backend.database_url)
+    first.begin()
+    with first.cursor() as cursor:
+        cursor.execute("INSERT INTO disruptions VALUES (%s, %s, UTC_TIMESTAMP(6))", (booking, Z))
+    other = world.runtime()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(other.database.run, lambda tx: disruption.mark_confirmed(tx, M))
+        while not world.execute(f"{WAITS} LIKE 'INSERT INTO disruptions%'"):
+            time.sleep(0.005)
+        first.commit()
+        waiting.result()
+    first.close()
+    assert world.execute("SELECT flight_id FROM disruptions") == [(Z,)]
