@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from flightctl.cli import command, command_app, session_of
-from flightctl.core.errors import LockAcquisitionFailedError
+from flightctl.core.errors import InvariantViolationError, LockAcquisitionFailedError
 
 app = command_app()
 
@@ -27,7 +27,8 @@ def reaccommodate(
     nothing, and finishes what a run that was killed had left.
 
     Exit codes:
-      0 done, or it was, 2 the file is no plan, 7 database down, or some rows stayed locked by others
+      0 done, or it was, 2 the file is no plan, 7 database down, or some rows stayed locked by others,
+      9 a booking that does not add up was left
     """
     from flightctl.core.plan_file import read_plan
     from flightctl.core.reaccommodation import FAILED, reaccommodate
@@ -36,7 +37,12 @@ def reaccommodate(
     session = session_of(ctx)
     result = reaccommodate(session.runtime, read_plan(file), dry_run=dry_run)
     session.show_rows(REACCOMMODATED, result.bookings, reaccommodated_document(result))
+    damaged = [booking.booking_id for booking in result.bookings if booking.damaged]
     failed = [booking.booking_id for booking in result.bookings if booking.outcome == FAILED]
+    if damaged:
+        raise InvariantViolationError(
+            f"{len(damaged)} booking(s) could not be moved: their records do not add up", details={"failed": failed}
+        )
     if failed:
         raise LockAcquisitionFailedError(
             f"{len(failed)} booking(s) could not be moved: their rows stayed locked by others",

@@ -318,7 +318,7 @@ class Disruption:
 @dataclass(frozen=True, slots=True)
 class Reaccommodated:
     """What became of one booking of a plan. ``outcome``: moved, cancelled, unchanged or failed; ``delay_minutes``
-    (negative: earlier) of one that was moved."""
+    (negative: earlier) of one that was moved; ``damaged``: it failed because its own records do not add up."""
 
     booking_id: str
     outcome: str
@@ -326,6 +326,7 @@ class Reaccommodated:
     after: str | None
     delay_minutes: int | None
     detail: str
+    damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

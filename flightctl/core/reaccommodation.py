@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, delete, insert, update
 from flightctl.core import disruption, inventory, records
 from flightctl.core.cancellation import cancel_booking
 from flightctl.core.database import Conflict, Operation, Transaction
-from flightctl.core.errors import BookingNotFoundError, LockAcquisitionFailedError
+from flightctl.core.errors import BookingNotFoundError, InvariantViolationError, LockAcquisitionFailedError
 from flightctl.core.model import BookingStatus, FlightStatus, Reaccommodated, ReaccommodateResult
 from flightctl.core.plan_file import Alternative, Plan, PlannedBooking
 from flightctl.core.records import Locked
@@ -57,6 +57,8 @@ def _apply(runtime: Runtime, entry: PlannedBooking) -> Reaccommodated:
         return Reaccommodated(entry.booking_id, UNCHANGED, None, None, None, error.message)
     except LockAcquisitionFailedError as error:
         return Reaccommodated(entry.booking_id, FAILED, None, None, None, error.message)
+    except InvariantViolationError as error:  # one that does not add up stops no other
+        return Reaccommodated(entry.booking_id, FAILED, None, None, None, error.message, damaged=True)
 
 
 def _settle(tx: Transaction, runtime: Runtime, entry: PlannedBooking) -> Reaccommodated:

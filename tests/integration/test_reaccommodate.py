@@ -242,6 +242,18 @@ def test_whoever_is_under_way_is_left_to_people(world: World, plan: str) -> None
     assert waiting(world) == {}
 
 
+def test_a_booking_that_does_not_add_up_stops_no_other(world: World, plan: str) -> None:
+    network(world)
+    damaged, sound = world.confirmed(TWO_LEGS, 2), world.confirmed(TWO_LEGS)
+    cancel(world, "F1", plan)
+    world.sql("UPDATE seat_reservations SET outcome = 'RELEASED' WHERE booking_id = %s", damaged)
+    world.unchecked = "a booking without its reservations was planted"
+    result = apply(world, plan)
+    assert outcomes(result) == {damaged: ("failed", None), sound: ("moved", "CF_DEL_BLR_G1_G2")}
+    assert [one.damaged for one in result.bookings] == [True, False]
+    assert world.status(damaged) == "CONFIRMED"
+
+
 def test_a_part_given_back_meanwhile(world: World, plan: str) -> None:
     network(world)
     booking = world.confirmed(TWO_LEGS, 3)
