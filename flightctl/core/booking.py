@@ -113,8 +113,12 @@ def _book(runtime: Runtime, order: _Order) -> BookResult:
         if quoted is None:
             found = runtime.database.read(lambda tx: _look(tx, runtime.settings, order), operation=operation)
             if isinstance(found, Booking):
-                # Our own booking, when its COMMIT got no answer: this is the first report of it, not a replay.
-                return BookResult(found, replayed=found.booking_id != booking_id)
+                # Our own booking, when its COMMIT got no answer: this is the first report of it, not a replay, and its
+                # seats are not in the cache yet.
+                ours = found.booking_id == booking_id
+                if ours:
+                    inventory.publish(runtime, found.flight_ids)
+                return BookResult(found, replayed=not ours)
             quoted = found
             runtime.offers.remember(quoted)
         try:

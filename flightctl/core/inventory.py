@@ -407,6 +407,12 @@ def counts(tx: Transaction, flight_ids: Iterable[str]) -> dict[str, SeatCount]:
     return to_counts(tx.execute(_COUNTS, {"ids": list(flight_ids)}))
 
 
+def publish(runtime: Runtime, flight_ids: Sequence[str]) -> None:
+    """Bring the cache up to date outside a change of seats; what is newer there stays."""
+    if runtime.cache.enabled:
+        runtime.cache.publish_seats(runtime.database.read(lambda tx: counts(tx, flight_ids)))
+
+
 def to_counts(rows: Iterable[Any]) -> dict[str, SeatCount]:
     return {row.flight_id: SeatCount(int(row.seats), row.seat_version) for row in rows}
 

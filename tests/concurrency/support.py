@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from flightctl.core import inventory
 from flightctl.core.errors import FlightctlError
 from flightctl.core.runtime import Runtime
 from tests.conftest import Backend
@@ -215,6 +216,10 @@ class World:
             if at.get(booking_id) != status:
                 found.append(f"story of {booking_id} ends {at.get(booking_id)}, it is {status}")
         return found
+
+    def publish_counts(self) -> None:
+        """Redis knows every flight's count, as after a search."""
+        inventory.publish(self.own, list(LEGS))
 
     def cache_problems(self, *, fresh: bool = False) -> list[str]:
         """A cached count is the database's, or older and about to expire (with ``fresh``: is the database's)."""

@@ -154,6 +154,7 @@ def test_a_lost_commit_is_told_as_it_really_went(world: World, proxy: TcpProxy, 
     for skip in range(6):
         world.fill(seats=9)
         arguments = scene(world)
+        world.publish_counts()
         runtime = acts.make_runtime(_env(world, proxy))
         runtime.database.read(lambda tx: tx)
         reached = threading.Event()
@@ -163,6 +164,7 @@ def test_a_lost_commit_is_told_as_it_really_went(world: World, proxy: TcpProxy, 
         runtime.close()
         assert told.code == "done", (skip, told)
         assert world.problems() == []
+        assert world.cache_problems(fresh=True) == []
         if act == "book":
             assert world.value("SELECT COUNT(*) FROM bookings") == 1
         if act == "process":  # a claim of nobody's is taken over when its lease has run out
