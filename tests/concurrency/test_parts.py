@@ -48,7 +48,7 @@ def test_parts_given_back_while_the_gateway_charges(world: World, crew: Crew) ->
         released, processed, again = crew.run(
             [
                 Job("release", world.env, {"booking": booking, "seats": 2, "yes": True}, delay=0.001 * number),
-                Job("process", world.env, {"everything": False}, delay=0.02 * (number % 2)),
+                Job("process", world.env, {"everything": False}, delay=0.1 * (number % 2)),
                 Job("book", world.env, {"identifier": ZM, "seats": 5, "key": "k0"}, delay=0.001 * number),
             ]
         )
