@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -104,6 +105,16 @@ def is_there(environ: Mapping[str, str]) -> bool:
 def read_contexts(environ: Mapping[str, str]) -> Contexts:
     """Raises ConfigError, also where there is no file."""
     path = contexts_path(environ)
+    try:
+        seen = os.stat(path)
+    except OSError:
+        return _read(path, None)
+    return _read(path, (seen.st_mtime_ns, seen.st_size, seen.st_ino))
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, _version: tuple[int, int, int] | None) -> Contexts:
+    """Once in a process for each version of the file: a shell's next command does not wait for YAML again."""
     document = read_document(path, "file of contexts", missing_hint=_EXAMPLE)
     where = f"file of contexts {path}"
     for key in document:
