@@ -123,7 +123,7 @@ class _LightCoercion:
 def _lightened(params: list[Any]) -> list[Any]:
     """The same parameters. A Typer that does not ask them for it would do its own coercion."""
     for param in params:
-        if param.type_descriptor.annotation in {str, int, bool}:
+        if param.type_descriptor.annotation in {str, int, bool, list[str]}:
             param.get_runtime_param = _LightCoercion
     return params
 

@@ -3,13 +3,14 @@
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from flightctl.views.base import Cell, Fields, View, human, printable, words
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
 STATUS_STYLES: Final = {
     "ACTIVE": "green",
@@ -49,7 +50,7 @@ def record_lines(view: View, fields: Fields, *, color: bool) -> Iterator[str]:
 
 def table_lines(view: View, rows: Sequence[Fields], *, color: bool) -> Iterator[str]:
     """A header and one line for each row; two where the view's wide cell does not fit beside the others."""
-    texts = [[printable(cell.text(row)) for cell in view.cells] for row in rows]
+    texts = [[_styled(cell, row) for cell in view.cells] for row in rows]
     table = _table(view.cells, texts)
     if _natural_width(table) <= terminal_width():
         yield from _rendered(table, color=color)
@@ -64,7 +65,8 @@ def table_lines(view: View, rows: Sequence[Fields], *, color: bool) -> Iterator[
     yield header
     for line, row in zip(lines, texts, strict=True):
         yield line
-        yield INDENT + row[wide]
+        if row[wide].plain:
+            yield INDENT + row[wide].plain
 
 
 def _bare_table() -> "Table":
@@ -73,17 +75,22 @@ def _bare_table() -> "Table":
     return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
 
 
-def _table(cells: Sequence[Cell], texts: Sequence[Sequence[str]]) -> "Table":
+def _table(cells: Sequence[Cell], texts: Sequence[Sequence["Text"]]) -> "Table":
     table = _bare_table()
     table.show_header = True
     for cell in cells:
         table.add_column(_text(cell.title, "bold"), justify="right" if cell.right else "left", no_wrap=not cell.prose)
     for row in texts:
-        table.add_row(*(_text(text, STATUS_STYLES.get(text, "")) for text in row))
+        table.add_row(*row)
     return table
 
 
-def _text(text: str, style: str = "") -> Any:
+def _styled(cell: Cell, row: Fields) -> "Text":
+    text = printable(cell.text(row))
+    return _text(text, STATUS_STYLES.get(text, "") if cell.style is None else cell.style(row))
+
+
+def _text(text: str, style: str = "") -> "Text":
     """Never markup: values come from users."""
     from rich.text import Text
 
@@ -116,7 +123,7 @@ def _natural_width(table: "Table") -> int:
     return Measurement.get(unlimited, unlimited.options, table).maximum
 
 
-def _width_with_prose(cells: Sequence[Cell], texts: Sequence[Sequence[str]]) -> int:
+def _width_with_prose(cells: Sequence[Cell], texts: Sequence[Sequence["Text"]]) -> int:
     """The terminal's, if it leaves something for the columns whose text is wrapped; the others are never cut."""
     rigid = [index for index, cell in enumerate(cells) if not cell.prose]
     table = _table([cells[index] for index in rigid], [[row[index] for index in rigid] for row in texts])

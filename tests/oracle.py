@@ -5,10 +5,11 @@ destination, departure_time, arrival_time`` (aware UTC datetimes), ``departure_d
 ``available_seats, price`` (Decimal) and ``status``.
 """
 
-from collections.abc import Iterable, Sequence
-from datetime import date, datetime, timedelta
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 
 class FlightLike(Protocol):
@@ -41,11 +42,41 @@ def search(
     desc: bool = False,
     min_connection: timedelta = HOUR,
     max_connection: timedelta = 6 * HOUR,
+    filters: Mapping[str, Any] | None = None,
 ) -> list[tuple[F, ...]]:
-    """All valid itineraries in order; a page is a slice of it, ``totalElements`` its length."""
+    """All valid itineraries in order; a page is a slice of it, ``totalElements`` its length. ``filters`` as ``passes``
+    has them."""
     usable = [f for f in flights if f.status == "ACTIVE" and f.departure_time > now and f.available_seats >= seats]
     valid = valid_itineraries(usable, source, destination, day, min_connection, max_connection)
-    return ordered([legs for legs in valid if len(legs) <= max_hops], sort, desc)
+    return ordered([legs for legs in valid if len(legs) <= max_hops and passes(legs, **filters or {})], sort, desc)
+
+
+def passes(
+    legs: Sequence[FlightLike],
+    *,
+    via: Collection[str] = (),
+    avoid: Collection[str] = (),
+    carriers: Collection[str] = (),
+    max_price: Decimal | None = None,
+    max_duration: timedelta | None = None,
+    depart_between: tuple[time, time] | None = None,
+    zone: tzinfo = UTC,
+) -> bool:
+    """Whether an itinerary is what the filters ask for. ``zone``: of the origin, whose clocks show hours and minutes."""
+    stops = [leg.destination for leg in legs[:-1]]
+    if any(stop not in stops for stop in via) or any(stop in avoid for stop in stops):
+        return False
+    if carriers and not all(re.match("(?:" + "|".join(carriers) + ")[0-9]", leg.flight_id) for leg in legs):
+        return False
+    if max_price is not None and price(legs) > max_price:
+        return False
+    if max_duration is not None and timedelta(minutes=duration_minutes(legs)) > max_duration:
+        return False
+    if depart_between is None:
+        return True
+    first, last = depart_between
+    shown = legs[0].departure_time.astimezone(zone).time().replace(second=0, microsecond=0)
+    return first <= shown <= last if first <= last else shown >= first or shown <= last
 
 
 def valid_itineraries(

@@ -107,7 +107,7 @@ Message = Annotated[str | None, typer.Option(metavar="M", help="What the gateway
 def _request(
     booking: str, status: str, payment: str | None, amount: str | None, message: str | None
 ) -> CallbackRequest:
-    from flightctl.core.money import parse_amount
+    from flightctl.core.amounts import parse_amount
 
     return CallbackRequest(
         booking,

@@ -215,20 +215,24 @@ class Cache:
         )
         return [key.decode("utf-8", "replace")[len(start) : -len(end)] for key in found or []]
 
-    def route(self, source: str, destination: str, day: date) -> RouteEntry | None:
-        key, version_key = self._route_key(source, destination, day), self.key("schedule:version")
-        commands = (Command(("GET", key), key), Command(("GET", version_key), version_key), Command(("TIME",)))
+    def routes(self, source: str, destination: str, days: Sequence[date]) -> list[RouteEntry] | None:
+        """An entry for each day, all in one round trip."""
+        keys = [self._route_key(source, destination, day) for day in days]
+        version_key = self.key("schedule:version")
+        commands = [*(Command(("GET", key), key) for key in keys), Command(("GET", version_key), version_key)]
 
-        def run(wire: Wire, deadline: float) -> RouteEntry:
-            routes, version, time_ = accepted(wire.ask(commands, deadline), misses=True)
+        def run(wire: Wire, deadline: float) -> list[RouteEntry]:
+            answers = wire.ask([*commands, Command(("TIME",))], deadline)
+            *found, version, time_ = accepted(answers, misses=True)
             known = _VERSION.fullmatch(version) if isinstance(version, bytes) else None
-            return RouteEntry(
-                routes if isinstance(routes, bytes) else None, int(known[0]) if known else None, _microseconds(time_)
-            )
+            at, now = int(known[0]) if known else None, _microseconds(time_)
+            return [RouteEntry(routes if isinstance(routes, bytes) else None, at, now) for routes in found]
 
-        entry: RouteEntry | None = self.call(run)
-        self.counters.add("routes.hits" if entry is not None and entry.routes is not None else "routes.misses")
-        return entry
+        entries: list[RouteEntry] | None = self.call(run)
+        hits = sum(entry.routes is not None for entry in entries or ())
+        self.counters.add("routes.hits", hits)
+        self.counters.add("routes.misses", len(days) - hits)
+        return entries
 
     def put_route(self, source: str, destination: str, day: date, value: bytes) -> None:
         key = self._route_key(source, destination, day)

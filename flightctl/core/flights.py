@@ -7,7 +7,8 @@ from sqlalchemy import insert, select
 from sqlalchemy import update as sql_update
 from sqlalchemy.exc import IntegrityError
 
-from flightctl.core import affected_bookings, disruption, inventory, money, plan_file, schedule
+from flightctl.core import affected_bookings, disruption, inventory, plan_file, schedule
+from flightctl.core.amounts import parse_amount
 from flightctl.core.cache import SeatCount
 from flightctl.core.database import Transaction
 from flightctl.core.errors import InvalidStateError, ValidationError
@@ -81,7 +82,7 @@ def add(
 
     Raises ValidationError, UnknownAirportError, InvalidStateError (the same flight with other data is there).
     """
-    amount = money.parse_amount(price, "--price")
+    amount = parse_amount(price, "--price")
     new = build_flight(
         flight, source, destination, _local(departure, "--departure"), _local(arrival, "--arrival"), seats, amount
     )
@@ -172,7 +173,7 @@ def update(
         plan_file.require_writable(plan)
     elif departure is None and arrival is None and price is None and seats is None:
         raise ValidationError("nothing to change", hint="Pass --departure, --arrival, --price or --seats.")
-    amount = None if price is None else money.parse_amount(price, "--price")
+    amount = None if price is None else parse_amount(price, "--price")
     departs = None if departure is None else _local(departure, "--departure")
     arrives = None if arrival is None else _local(arrival, "--arrival")
 

@@ -398,6 +398,8 @@ class SearchResult:
     total_elements: int
     warnings: tuple[str, ...] = field(default=())
     trace: SearchTrace = field(default_factory=SearchTrace, compare=False)
+    without_filters: int | None = None
+    """How many there would be, where the filters leave none."""
 
     @property
     def total_pages(self) -> int:
@@ -407,6 +409,39 @@ class SearchResult:
 def itinerary_identifier(flight_ids: tuple[str, ...], source: str, destination: str) -> str:
     """The flight id itself for one leg, ``CF_SRC_DST_id_id…`` for more."""
     return flight_ids[0] if len(flight_ids) == 1 else "_".join(("CF", source, destination, *flight_ids))
+
+
+@dataclass(frozen=True, slots=True)
+class FareDay:
+    """``date`` is local at the origin; ``cheapest`` is None on a day without an itinerary, and on one that is past."""
+
+    date: date
+    cheapest: Itinerary | None
+    total_elements: int
+
+
+@dataclass(frozen=True, slots=True)
+class FareCalendar:
+    """The lowest price of each day around ``date``, for a party of ``seats``; prices are per seat."""
+
+    source: str
+    destination: str
+    seats: int
+    date: date
+    content: tuple[FareDay, ...]
+    trace: SearchTrace = field(default_factory=SearchTrace, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFilters:
+    """As typed; the first three hold airports or carriers, or lists of them with commas."""
+
+    via: tuple[str, ...] = ()
+    avoid: tuple[str, ...] = ()
+    carriers: tuple[str, ...] = ()
+    max_price: str | None = None
+    max_duration: str | None = None
+    depart_between: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,6 +457,7 @@ class SearchRequest:
     descending: bool = False
     page: int = 0
     size: int = 20
+    filters: SearchFilters = SearchFilters()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,13 @@
 """Rows of payments and refunds: guarded moves between states, and money that must go back."""
 
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 
 from sqlalchemy import Boolean, bindparam, case, func, insert, select, update
 
 from flightctl.core.database import Conflict, Transaction
-from flightctl.core.errors import PaymentNotFoundError, ValidationError
+from flightctl.core.errors import PaymentNotFoundError
 from flightctl.core.identifiers import new_refund_id
 from flightctl.core.model import (
     PAYMENT_TRANSITIONS,
@@ -19,8 +19,6 @@ from flightctl.core.model import (
 )
 from flightctl.core.refund_rules import part_of
 from flightctl.core.schema import payments, refunds, utc_now
-
-MAX_AMOUNT: Final = Decimal("9999999999.99")
 
 _PAYMENT: Final = select(payments).where(payments.c.payment_id == bindparam("id"))
 _OF_BOOKING: Final = (
@@ -78,17 +76,6 @@ _ASK_LESS: Final = (
     )
     .values(amount=bindparam("total", type_=payments.c.amount.type), updated_at=utc_now())
 )
-
-
-def parse_amount(text: str, what: str) -> Decimal:
-    """An exact, not negative amount with at most two decimals. Raises ValidationError."""
-    try:
-        amount = Decimal(text.strip() if text.isascii() and "_" not in text else "NaN")
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if not amount.is_finite() or amount < 0 or amount > MAX_AMOUNT or amount != amount.quantize(Decimal("0.01")):
-        raise ValidationError(f"{what} {text[:40]!r} is not an amount", hint="Write it as 5400 or 5400.00.")
-    return amount.quantize(Decimal("0.01"))
 
 
 def to_payment(tx: Transaction, row: Any) -> Payment:

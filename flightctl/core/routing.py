@@ -10,7 +10,7 @@ times whole microseconds, prices hundredths per seat.
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -29,7 +29,7 @@ MAX_LEGS: Final = 3
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MINUTE: Final = 60_000_000
-"""Microseconds, for messages."""
+"""Microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,51 @@ class Query:
     """Since the epoch; every leg departs after it."""
     min_connection: int
     max_connection: int
+    filters: "Filters | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What else an itinerary must be. Airports are IATA codes in upper case."""
+
+    via: frozenset[str] = frozenset()
+    """It connects in each of these."""
+    avoid: frozenset[str] = frozenset()
+    """It connects in none of these."""
+    carriers: tuple[str, ...] = ()
+    """Each leg is flown by one of these, if there are any; a flight's id begins with its carrier."""
+    departs: Callable[[int], bool] | None = None
+    """Whether the first leg may depart then (microseconds since the epoch)."""
+    max_price: int | None = None
+    """Hundredths per seat, all legs together."""
+    max_minutes: int | None = None
+    """Whole minutes from the first departure to the last arrival."""
+
+    @property
+    def limited(self) -> bool:
+        """Whether an itinerary may fail although each two of its legs pass."""
+        return self.max_price is not None or self.max_minutes is not None
+
+    def allows(self, timetable: Timetable, i: int) -> bool:
+        """Whether a flight may be a leg of any itinerary that passes."""
+        if timetable.sources[i] in self.avoid or timetable.destinations[i] in self.avoid:
+            return False
+        if self.max_price is not None and timetable.prices[i] > self.max_price:
+            return False
+        return not self.carriers or any(flown_by(timetable.ids[i], carrier) for carrier in self.carriers)
+
+    def fits(self, timetable: Timetable, legs: Sequence[int]) -> bool:
+        """Whether legs that connect are together within the limits."""
+        if self.max_price is not None and sum(timetable.prices[i] for i in legs) > self.max_price:
+            return False
+        lasting = timetable.arrivals[legs[-1]] - timetable.departures[legs[0]]
+        return self.max_minutes is None or lasting // _MINUTE <= self.max_minutes
+
+
+def flown_by(flight_id: str, carrier: str) -> bool:
+    """Whether a flight's id is that carrier's: its code, in upper case, and then the number."""
+    end = len(carrier)
+    return flight_id[:end].upper() == carrier and flight_id[end : end + 1].isdigit()
 
 
 def to_microseconds(instant: datetime) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from flightctl.core.routing import Query, Timetable
+from flightctl.core.routing import Filters, Query, Timetable
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Graph:
     """Per middle leg, the slice of last legs that follow it; never empty."""
     lasts: list[int]
     total: int
-    """Itineraries."""
+    """Itineraries, before the filters' limits on the whole of one."""
 
 
 class _Departures:
@@ -64,17 +64,22 @@ class _Departures:
 
 
 def connect(timetable: Timetable, available: Sequence[int], query: Query) -> Graph:
-    """Leave out flights that are full or gone, find what follows what, and count.
+    """Leave out flights that are full or gone or fail a filter, find what follows what, and count.
 
+    Where an itinerary connects is known of a middle leg by its ends, and of two legs by the first one's, so that
+    filters on airports leave slices whole, too.
     ``available`` has the seats of each flight of the timetable.
     """
     departures, arrivals, destinations = timetable.departures, timetable.arrivals, timetable.destinations
     seats, now, shortest, longest = query.seats, query.now, query.min_connection, query.max_connection
+    filters = query.filters or Filters()
+    via = filters.via
     middle_start = timetable.first_count
     last_start = middle_start + timetable.middle_count
 
     def usable(flights: Iterable[int]) -> list[int]:
-        return [i for i in flights if available[i] >= seats and departures[i] > now]
+        found = [i for i in flights if available[i] >= seats and departures[i] > now]
+        return found if query.filters is None else [i for i in found if filters.allows(timetable, i)]
 
     lasts = usable(range(last_start, len(timetable))) if query.max_hops > 1 else []
     after = _Departures(timetable, lasts).within
@@ -82,6 +87,8 @@ def connect(timetable: Timetable, available: Sequence[int], query: Query) -> Gra
     middle_lows: list[int] = []
     middle_highs: list[int] = []
     for i in usable(range(middle_start, last_start)) if query.max_hops > 2 else ():
+        if via and not via <= {timetable.sources[i], destinations[i]}:
+            continue
         arrival = arrivals[i]
         low, high = after(destinations[i], arrival + shortest, arrival + longest)
         if low < high:
@@ -94,10 +101,12 @@ def connect(timetable: Timetable, available: Sequence[int], query: Query) -> Gra
     total = 0
     firsts: list[First] = []
     for i in usable(range(middle_start)):
+        if filters.departs is not None and not filters.departs(departures[i]):
+            continue
         airport, earliest, latest = destinations[i], arrivals[i] + shortest, arrivals[i] + longest
-        direct = airport == timetable.destination
+        direct = airport == timetable.destination and not via
         middle_low, middle_high = between(airport, earliest, latest)
-        last_low, last_high = after(airport, earliest, latest)
+        last_low, last_high = after(airport, earliest, latest) if not via or via <= {airport} else (0, 0)
         itineraries = direct + last_high - last_low + counts[middle_high] - counts[middle_low]
         if itineraries:
             firsts.append(First(i, direct, middle_low, middle_high, last_low, last_high))

@@ -1,34 +1,28 @@
 """Answers from a timetable: how many itineraries there are, exactly, and one page of them, without making them all.
 
-**Order.** All of the order but the identifier (key, price, whole minutes, departure) is packed into one integer that is
-a *sum over the legs*: price is one, duration is the last arrival minus the first departure, departure is the rank of
-the first leg. Comparing itineraries is comparing sums, and the least sum over a slice is an exact bound.
+**Order.** Comparing itineraries is comparing sums of their legs' weights (``routing_weights``).
 
 **Paging.** To have the k smallest sums it suffices to know a limit that at least k itineraries do not exceed. The best
 itinerary of each first leg gives one; within it, the best of each pair of first and middle leg gives a lower one; what
 is within that is enumerated as plain integers, and only the page itself (with its ties) as itineraries. Pages in the
 second half are drawn from the other end.
+
+**Limits** on the price or the duration of the whole leave no slice whole. Then the sums of all that fit are made, past
+middle legs whose best end does not fit: a hundred times less than making the itineraries.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 from typing import Final
 
 from flightctl.core.model import itinerary_identifier
-from flightctl.core.routing import MAX_LEGS, Query, SortKey, Timetable
-from flightctl.core.routing_graph import First, Graph, connect
+from flightctl.core.routing import MAX_LEGS, Filters, Query, Timetable
+from flightctl.core.routing_graph import Graph, connect
+from flightctl.core.routing_weights import Weighed, weigh
 
 _MINUTE: Final = 60_000_000
 """Microseconds."""
-
-_ORDER: Final[dict[SortKey, tuple[SortKey, SortKey, SortKey]]] = {
-    "price": ("price", "duration", "departure"),
-    "duration": ("duration", "price", "departure"),
-    "departure": ("departure", "price", "duration"),
-}
-
 
 Found = tuple[int, list[tuple[int, ...]]]
 """Number of all itineraries, and the page: each itinerary as the indices of its flights in the timetable."""
@@ -49,106 +43,19 @@ def find(timetable: Timetable, available: Sequence[int], query: Query) -> Found:
         raise ValueError("max_hops is 1 to 3, page at least 0, size at least 1")
     graph = connect(timetable, available, query)
     begin = query.page * query.size
+    if query.filters is not None and query.filters.limited:
+        return _limited_page(timetable, graph, query, query.filters, begin) if graph.total else (0, [])
     end = min(begin + query.size, graph.total)
     if begin >= end:
         return graph.total, []
     return graph.total, _page(timetable, graph, query, begin, end)
 
 
-@dataclass(frozen=True, slots=True)
-class _Strides:
-    """What a hundredth, a minute and a later departure weigh."""
-
-    price: int
-    minute: int
-    rank: int
-    ranks: dict[int, int]
-    """Departure of a first leg to its place among them."""
-    shortest: int
-    """Minutes; no itinerary is shorter. Durations count from it, since only what is never negative can be packed."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Bundle:
-    """First legs, with their weights, and the weights of what follows them.
-
-    Their departures lie equally far within their minutes: only then is floor((arrival - departure) / minute) a
-    difference of two integers that each belong to one leg. Flights that depart on the minute are a single bundle.
-    """
-
-    firsts: list[tuple[int, First]]
-    directs: list[tuple[int, First]]
-    """With the weight of the whole itinerary."""
-    lasts: list[int]
-    onward: list[int]
-    """Per middle leg: its weight and the least of the last legs that follow it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Weighed:
-    """A graph whose itineraries' order is that of the sums of their legs' weights."""
-
-    graph: Graph
-    middles: list[int]
-    bundles: list[_Bundle]
-
-
-def _strides(timetable: Timetable, graph: Graph, query: Query, direction: int) -> _Strides:
-    """Each is wider than all below it can be, so that sums compare like the tuples they stand for."""
-    departures = {timetable.departures[first.index] for first in graph.firsts}
-    landings = [timetable.arrivals[i] for i in graph.lasts]
-    landings += [timetable.arrivals[first.index] for first in graph.firsts if first.direct]
-    shortest = (min(landings) - max(departures)) // _MINUTE
-    widths = {
-        "price": MAX_LEGS * max(timetable.prices) + 1,
-        "duration": (max(landings) - min(departures)) // _MINUTE - shortest + 1,
-        "departure": len(departures),
-    }
-    stride = direction
-    strides = {}
-    for key in reversed(_ORDER[query.sort]):
-        strides[key] = stride
-        stride *= widths[key]
-    if query.desc:
-        strides[query.sort] *= -1
-    ranks = {departure: rank for rank, departure in enumerate(sorted(departures))}
-    return _Strides(strides["price"], strides["duration"], strides["departure"], ranks, shortest)
-
-
-def _weigh(timetable: Timetable, graph: Graph, query: Query, direction: int) -> _Weighed:
-    """Weights for the query's order; ``direction`` -1 turns all of it round."""
-    strides = _strides(timetable, graph, query, direction)
-    middles = [strides.price * timetable.prices[i] for i in graph.middles]
-    bundles: dict[int, _Bundle] = {}
-    for first in graph.firsts:
-        departure = timetable.departures[first.index]
-        minute, within = divmod(departure, _MINUTE)
-        if within not in bundles:
-            bundles[within] = _bundle(timetable, graph, strides, middles, within)
-        bundle = bundles[within]
-        weight = strides.price * timetable.prices[first.index] + strides.rank * strides.ranks[departure]
-        weight -= strides.minute * (minute + strides.shortest)
-        if first.direct:
-            landing = strides.minute * ((timetable.arrivals[first.index] - within) // _MINUTE)
-            bundle.directs.append((weight + landing, first))
-        else:
-            bundle.firsts.append((weight, first))
-    return _Weighed(graph, middles, list(bundles.values()))
-
-
-def _bundle(timetable: Timetable, graph: Graph, strides: _Strides, middles: Sequence[int], within: int) -> _Bundle:
-    """Still without first legs; ``within``: the microseconds of their departures past the minute."""
-    prices, arrivals, by_price, by_minute = timetable.prices, timetable.arrivals, strides.price, strides.minute
-    lasts = [by_price * prices[i] + by_minute * ((arrivals[i] - within) // _MINUTE) for i in graph.lasts]
-    followed = zip(middles, graph.middle_lows, graph.middle_highs, strict=True)
-    return _Bundle([], [], lasts, [weight + min(lasts[low:high]) for weight, low, high in followed])
-
-
 def _page(timetable: Timetable, graph: Graph, query: Query, begin: int, end: int) -> list[tuple[int, ...]]:
     """Itineraries number ``begin`` to ``end`` in order; there are that many."""
     total = graph.total
     direction = 1 if begin + end <= total else -1
-    weighed = _weigh(timetable, graph, query, direction)
+    weighed = weigh(timetable, graph, query, direction)
     if direction == 1:
         sums = _smallest(weighed, end)
         least, greatest = sums[begin], sums[end - 1]
@@ -157,15 +64,62 @@ def _page(timetable: Timetable, graph: Graph, query: Query, begin: int, end: int
         sums = _smallest(weighed, total - begin)
         least, greatest = sums[total - end], sums[total - begin - 1]
         before = total - bisect_right(sums, greatest)
+    ordered = _ordered(timetable, _between(weighed, least, greatest), direction)
+    return ordered[begin - before : end - before]
+
+
+def _limited_page(timetable: Timetable, graph: Graph, query: Query, filters: Filters, begin: int) -> Found:
+    """As ``find``, where the graph has more than fits the limits of ``filters``."""
+    weighed = weigh(timetable, graph, query, 1)
+    sums = sorted(_fitting(timetable, weighed, filters))
+    end = min(begin + query.size, len(sums))
+    if begin >= end:
+        return len(sums), []
+    least, greatest = sums[begin], sums[end - 1]
+    before = bisect_left(sums, least)
+    found = (one for one in _between(weighed, least, greatest) if filters.fits(timetable, one[1]))
+    return len(sums), _ordered(timetable, found, 1)[begin - before : end - before]
+
+
+def _ordered(
+    timetable: Timetable, found: Iterable[tuple[int, tuple[int, ...]]], direction: int
+) -> list[tuple[int, ...]]:
+    """Legs by weight, then identifier."""
     ids, source, destination = timetable.ids, timetable.source, timetable.destination
     ordered = sorted(
         (direction * weight, itinerary_identifier(tuple([ids[i] for i in legs]), source, destination), legs)
-        for weight, legs in _between(weighed, least, greatest)
+        for weight, legs in found
     )
-    return [legs for _, _, legs in ordered[begin - before : end - before]]
+    return [legs for _, _, legs in ordered]
 
 
-def _smallest(weighed: _Weighed, count: int) -> list[int]:
+def _fitting(timetable: Timetable, weighed: Weighed, filters: Filters) -> list[int]:
+    """The sums of all itineraries within the limits, in no order."""
+    graph, prices, arrivals = weighed.graph, timetable.prices, timetable.arrivals
+    most = inf if filters.max_price is None else filters.max_price
+    longest = inf if filters.max_minutes is None else (filters.max_minutes + 1) * _MINUTE - 1
+    lows, highs = graph.middle_lows, graph.middle_highs
+    last_prices, last_arrivals = [prices[i] for i in graph.lasts], [arrivals[i] for i in graph.lasts]
+    slices = list(zip(lows, highs, strict=True))
+    cheapest = [prices[i] + min(last_prices[a:b]) for i, (a, b) in zip(graph.middles, slices, strict=True)]
+    soonest = [min(last_arrivals[a:b]) for a, b in slices]
+    sums: list[int] = []
+    for bundle in weighed.bundles:
+        lasts = list(zip(bundle.lasts, last_prices, last_arrivals, strict=True))
+        sums += [weight for weight, first in bundle.directs if filters.fits(timetable, (first.index,))]
+        for weight, first in bundle.firsts:
+            budget, latest = most - prices[first.index], longest + timetable.departures[first.index]
+            ends = lasts[first.last_low : first.last_high]
+            sums += [weight + last for last, price, arrival in ends if price <= budget and arrival <= latest]
+            for j in range(first.middle_low, first.middle_high):
+                if cheapest[j] <= budget and soonest[j] <= latest:
+                    both, rest = weight + weighed.middles[j], budget - prices[graph.middles[j]]
+                    ends = lasts[lows[j] : highs[j]]
+                    sums += [both + last for last, price, arrival in ends if price <= rest and arrival <= latest]
+    return sums
+
+
+def _smallest(weighed: Weighed, count: int) -> list[int]:
     """The sums, ascending, of all itineraries within some limit that at least ``count`` of them do not exceed."""
     limit = _limit(weighed, count)
     lows, highs, middles = weighed.graph.middle_lows, weighed.graph.middle_highs, weighed.middles
@@ -184,7 +138,7 @@ def _smallest(weighed: _Weighed, count: int) -> list[int]:
     return sums
 
 
-def _limit(weighed: _Weighed, count: int) -> float:
+def _limit(weighed: Weighed, count: int) -> float:
     """A sum that at least ``count`` itineraries do not exceed, close to the least such; infinite if most are wanted."""
     if count * 2 > weighed.graph.total:
         return inf
@@ -217,7 +171,7 @@ def _nth(values: list[int], count: int, otherwise: float) -> float:
     return values[count - 1]
 
 
-def _between(weighed: _Weighed, least: int, greatest: int) -> Iterator[tuple[int, tuple[int, ...]]]:
+def _between(weighed: Weighed, least: int, greatest: int) -> Iterator[tuple[int, tuple[int, ...]]]:
     """Weight and legs of the itineraries whose sum is ``least`` to ``greatest``, in no order."""
     graph = weighed.graph
     for bundle in weighed.bundles:

@@ -6,42 +6,35 @@ Nothing here needs SQLAlchemy when Redis knows everything: what the database mus
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
-from flightctl.core.cache import SeatCount
-from flightctl.core.errors import DatabaseUnavailableError, ServiceUnavailableError, ValidationError
+from flightctl.core.errors import ServiceUnavailableError, ValidationError
 from flightctl.core.model import (
     FlightType,
     Itinerary,
     ItineraryLeg,
     PrecomputeResult,
+    SearchFilters,
     SearchRequest,
     SearchResult,
     itinerary_identifier,
 )
 from flightctl.core.network import airport, zone
-from flightctl.core.routing import MAX_LEGS, Query, SortKey, Timetable, to_instant
-from flightctl.core.routing_pack import pack, unpack
+from flightctl.core.routing import MAX_LEGS, Filters, Query, SortKey, Timetable, to_instant
 from flightctl.core.routing_query import find
 from flightctl.core.runtime import Runtime
+from flightctl.core.search_store import encode, from_database, seat_counts, timetables
 from flightctl.core.search_trace import SearchTrace
 from flightctl.core.settings import Settings
-
-if TYPE_CHECKING:
-    from flightctl.core.database import Database
-    from flightctl.core.replicas import Reader
-    from flightctl.core.schedule import Loaded
 
 MAX_PAGE_SIZE: Final = 100
 MAX_PAGE: Final = 10**9
 SORT_KEYS: Final = ("price", "duration", "departure")
 _RELATIVE: Final = re.compile(r"\+(\d{1,4})d", re.ASCII)
 _ISO_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-_STALE_SECONDS: Final = 20.0
-"""Counts read longer ago than this are not written back: a process that was stopped in between must not outlive the
-60 s after which a newer count, and its version with it, is forgotten."""
 
 
 def search(runtime: Runtime, request: SearchRequest) -> SearchResult:
@@ -49,24 +42,39 @@ def search(runtime: Runtime, request: SearchRequest) -> SearchResult:
 
     Raises UnknownAirportError, ValidationError, and DatabaseUnavailableError when Redis cannot answer alone.
     """
+    source, destination, filters = understood(runtime, request)
+    trace = SearchTrace()
+    day = resolve_day(request.date, lambda: now(runtime), source, "--date")
+    [asked] = timetables(runtime, source, destination, [day], trace)
+    timetable = asked.timetable
+    counts = seat_counts(runtime, [asked], trace)
+    with trace.timing("routing"):
+        available = [counts.get(flight_id, 0) for flight_id in timetable.ids]
+        query = query_of(runtime.settings, request, filters, asked.now)
+        total, page = find(timetable, available, query)
+        content = tuple(itinerary(timetable, legs, available) for legs in page)
+        without = None
+        if filters is not None and not total:
+            without, _ = find(timetable, available, replace(query, filters=None))
+    trace.flights = len(timetable)
+    trace.redis = redis_state(runtime)
+    return SearchResult(content, request.page, request.size, total, trace=trace, without_filters=without)
+
+
+def understood(runtime: Runtime, request: SearchRequest) -> tuple[str, str, Filters | None]:
+    """The codes of the airports, and the filters. Raises UnknownAirportError, ValidationError."""
     _check(runtime.settings, request)
     source, destination = airport(request.source).iata, airport(request.destination).iata
     if source == destination:
         raise ValidationError(f"{source} is both the origin and the destination")
-    trace = SearchTrace()
-    day = resolve_day(request.date, lambda: _now(runtime), source, "--date")
-    timetable, now, loaded = _routes(runtime, source, destination, day, trace)
-    counts = _seats(runtime, timetable.ids, loaded, trace)
-    with trace.timing("routing"):
-        available = [counts.get(flight_id, 0) for flight_id in timetable.ids]
-        total, page = find(timetable, available, _query(runtime.settings, request, now))
-        content = tuple(_itinerary(timetable, legs, available) for legs in page)
-    trace.flights = len(timetable)
-    trace.redis = _state(runtime)
-    return SearchResult(content, request.page, request.size, total, trace=trace)
+    if request.filters == SearchFilters():
+        return source, destination, None
+    from flightctl.core.search_filters import parse
+
+    return source, destination, parse(request.filters, source, destination)
 
 
-def _query(settings: Settings, request: SearchRequest, now: int) -> Query:
+def query_of(settings: Settings, request: SearchRequest, filters: Filters | None, now: int) -> Query:
     return Query(
         seats=request.seats,
         max_hops=request.max_hops,
@@ -77,10 +85,11 @@ def _query(settings: Settings, request: SearchRequest, now: int) -> Query:
         now=now,
         min_connection=round(settings["search.min_connection"] * 1e6),
         max_connection=round(settings["search.max_connection"] * 1e6),
+        filters=filters,
     )
 
 
-def _state(runtime: Runtime) -> str:
+def redis_state(runtime: Runtime) -> str:
     if not runtime.cache.configured:
         return "not configured"
     return "answers" if runtime.cache.enabled else "not usable, left alone for a while"
@@ -120,7 +129,7 @@ def resolve_day(text: str, now: Callable[[], datetime], origin: str | None, what
         ) from None
 
 
-def _now(runtime: Runtime) -> datetime:
+def now(runtime: Runtime) -> datetime:
     """The servers' clock, not this machine's."""
     micros = runtime.cache.clock() if runtime.cache.enabled else None
     if micros is not None:
@@ -130,115 +139,7 @@ def _now(runtime: Runtime) -> datetime:
     return runtime.reader.read(database_now)
 
 
-def _routes(
-    runtime: Runtime, source: str, destination: str, day: date, trace: SearchTrace
-) -> "tuple[Timetable, int, Loaded | None]":
-    """The question's timetable, the clock in microseconds, and what the database said where it was asked."""
-    cache = runtime.cache
-    version: int | None = None
-    replicated = bool(runtime.settings["database.read_urls"])
-    with trace.timing("cache"):
-        entry = cache.route(source, destination, day) if cache.enabled else None
-    if entry is not None:
-        trace.routes = "miss" if entry.routes is None else "stale"
-        version = entry.schedule_version
-        if version is None and (entry.routes is not None or replicated):
-            with trace.timing("database"):
-                version = _current_version(runtime)
-        with trace.timing("routing"):
-            cached = _decode(runtime.settings, entry.routes, version)
-        if cached is not None and (cached.source, cached.destination) == (source, destination):
-            trace.routes = "hit"
-            return cached, entry.now, None
-    with trace.timing("database"):
-        loaded = _from_database(runtime, source, destination, day, runtime.reader)
-        if version is not None and loaded.version < version:  # a replica that has not heard of a change
-            loaded = _from_database(runtime, source, destination, day, runtime.database)
-    trace.rows_read = loaded.rows
-    if entry is not None:
-        with trace.timing("cache"):
-            cache.put_route(source, destination, day, _encode(loaded.timetable, loaded.version))
-            cache.publish_schedule_version(loaded.version)
-    # A replica's seats must not get into the cache, which all machines look at.
-    return loaded.timetable, loaded.now, None if replicated and cache.enabled else loaded
-
-
-def _current_version(runtime: Runtime) -> int | None:
-    """The schedule's version from the database; None when it is down and the cached routes must do without."""
-    from flightctl.core.schedule import version
-
-    try:
-        current = runtime.database.read(version)
-    except DatabaseUnavailableError:
-        runtime.warn("the database does not answer; showing routes as Redis knows them")
-        return None
-    runtime.cache.publish_schedule_version(current)
-    return current
-
-
-def _encode(timetable: Timetable, version: int) -> bytes:
-    return b"%d\n" % version + pack(timetable)
-
-
-def _decode(settings: Settings, value: bytes | None, version: int | None) -> Timetable | None:
-    """Cached routes, unless they are of another schedule, for other connection times, or no routes at all."""
-    if value is None:
-        return None
-    stamp, _, packed = value.partition(b"\n")
-    if version is not None and stamp != b"%d" % version:
-        return None
-    try:
-        timetable = unpack(packed)
-    except ValueError:
-        return None
-    bounds = (round(settings[f"search.{name}_connection"] * 1e6) for name in ("min", "max"))
-    return timetable if timetable.answers(*bounds) else None
-
-
-def _from_database(runtime: Runtime, source: str, destination: str, day: date, store: "Database | Reader") -> "Loaded":
-    from flightctl.core import schedule
-
-    minimum, maximum = (round(runtime.settings[f"search.{name}_connection"] * 1e6) for name in ("min", "max"))
-    return store.read(
-        lambda tx: schedule.load(tx, source, destination, day, min_connection=minimum, max_connection=maximum)
-    )
-
-
-def _seats(runtime: Runtime, flight_ids: list[str], loaded: "Loaded | None", trace: SearchTrace) -> dict[str, int]:
-    """Fresh counts: from Redis, and what Redis lacks from the primary database in one query, written back.
-
-    That query may have been the one for the routes, just now.
-    """
-    with trace.timing("cache"):
-        known = runtime.cache.seat_counts(flight_ids) if runtime.cache.enabled else {}
-    counts = {flight_id: count.seats for flight_id, count in known.items()}
-    missing = [flight_id for flight_id in flight_ids if flight_id not in counts]
-    trace.counts_hit, trace.counts_missed = len(counts), len(missing)
-    if missing:
-        found, read_at = _missing(runtime, missing, loaded, trace)
-        counts.update((flight_id, count.seats) for flight_id, count in found.items())
-        if runtime.cache.enabled and time.monotonic() - read_at < _STALE_SECONDS:
-            with trace.timing("cache"):
-                runtime.cache.publish_seats(found)
-    return counts
-
-
-def _missing(
-    runtime: Runtime, flight_ids: list[str], loaded: "Loaded | None", trace: SearchTrace
-) -> tuple[dict[str, SeatCount], float]:
-    """Counts from the database, and when it was asked for them (monotonic)."""
-    if loaded is not None:
-        return {flight_id: loaded.counts[flight_id] for flight_id in flight_ids}, loaded.read_at
-    from flightctl.core import inventory
-
-    read_at = time.monotonic()
-    with trace.timing("database"):
-        found = runtime.database.read(lambda tx: inventory.counts(tx, flight_ids))
-    trace.rows_read += len(found)
-    return found, read_at
-
-
-def _itinerary(timetable: Timetable, legs: tuple[int, ...], available: list[int]) -> Itinerary:
+def itinerary(timetable: Timetable, legs: tuple[int, ...], available: list[int]) -> Itinerary:
     flight_ids = tuple(timetable.ids[leg] for leg in legs)
     return Itinerary(
         flight_identifier=itinerary_identifier(flight_ids, timetable.source, timetable.destination),
@@ -268,13 +169,13 @@ def precompute(runtime: Runtime, *, date: str, days: int, top: int) -> Precomput
     if not 1 <= days <= 366 or not 1 <= top <= 100_000:
         raise ValidationError("--days goes from 1 to 366, --top from 1 to 100000")
     started = time.monotonic()
-    first = resolve_day(date, lambda: _now(runtime), None, "--date")
+    first = resolve_day(date, lambda: now(runtime), None, "--date")
     _require_redis(runtime, 0)
     routes = 0
     for day in (first + timedelta(days=offset) for offset in range(days)):
         for source, destination in busiest_pairs(runtime, day, top):
-            loaded = _from_database(runtime, source, destination, day, runtime.database)
-            runtime.cache.put_route(source, destination, day, _encode(loaded.timetable, loaded.version))
+            loaded = from_database(runtime, source, destination, day, runtime.database)
+            runtime.cache.put_route(source, destination, day, encode(loaded.timetable, loaded.version))
             _require_redis(runtime, routes)
             routes += 1
     return PrecomputeResult(routes, days, round((time.monotonic() - started) * 1000))

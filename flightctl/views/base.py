@@ -23,6 +23,8 @@ class Cell:
     right: bool = False
     wide: bool = False
     prose: bool = False
+    style: Callable[[Fields], str] | None = None
+    """Colours, as rich names them; by the text, as statuses are, where None."""
 
 
 @dataclass(frozen=True, slots=True)

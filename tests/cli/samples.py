@@ -9,7 +9,7 @@ from typing import Any
 from flightctl.core import model as m
 from flightctl.core.grants import Grant, Role
 from flightctl.core.sales import Sales, SalesPoint, Span
-from flightctl.views import bookings, disruptions, flights, holds, operations, payments, sales, schedules
+from flightctl.views import bookings, disruptions, fares, flights, holds, operations, payments, sales, schedules
 from flightctl.views.base import View
 
 AT = datetime(2026, 12, 1, 0, 40, 12, tzinfo=UTC)
@@ -28,6 +28,11 @@ BOOKING = m.Booking(
 PAYMENT = m.Payment("pay-1", "K7QX2M", Decimal("10800"), m.PaymentStatus.SUCCESS, m.PaymentSource.GATEWAY, None, AT, AT)
 EVENT = m.BookingEvent("K7QX2M", AT, "asha", None, m.BookingStatus.PENDING, "booked")
 SALES = Sales(FLIGHT, Span.DAY, (SalesPoint(AT.replace(hour=0, minute=0, second=0), 5, 3, 1, 1, 3),))
+
+CALENDAR = m.FareCalendar(
+    "DEL", "DXB", 2, date(2026, 12, 1),
+    (m.FareDay(date(2026, 12, 1), ITINERARY, 7), m.FareDay(date(2026, 12, 2), None, 0)),
+)  # fmt: skip
 
 RECORDS: list[tuple[View, Any]] = [
     (bookings.BOOKING, BOOKING),
@@ -144,4 +149,5 @@ RECORDS: list[tuple[View, Any]] = [
     ),
     (sales.SALES, SALES),
     (sales.ROW, sales.rows(SALES)[0]),
+    *((fares.calendar_view(CALENDAR), day) for day in CALENDAR.content),
 ]

@@ -107,6 +107,10 @@ def test_numbers(clumsy: Clumsy) -> None:
     }.items():
         for value in values:
             clumsy(2, "VALIDATION_ERROR", *SEARCH, option, value)
+    for value in ("0", "8", "-3", "x", "1.5"):
+        clumsy(2, "VALIDATION_ERROR", *SEARCH, "--flex", value)
+    for option in (("--sort", "departure"), ("--desc",), ("--page", "1"), ("--size", "5")):
+        clumsy(2, "VALIDATION_ERROR", *SEARCH, "--flex", "3", *option)
     for option, value in (("--size", "0"), ("--size", "1001"), ("--page", "-1"), ("--status", "LOST")):
         clumsy(2, "VALIDATION_ERROR", "bookings", "list", option, value)
         clumsy(2, "VALIDATION_ERROR", "payments", "list", option, value)
@@ -116,6 +120,34 @@ def test_numbers(clumsy: Clumsy) -> None:
         clumsy(2, "VALIDATION_ERROR", "seed", "--days", value)
     for args in (("--days", "0"), ("--top", "0"), ("--days", "400"), ("--date", "never")):
         clumsy(2, "VALIDATION_ERROR", "routes", "precompute", *args)
+
+
+@EMBEDDED
+def test_filters(clumsy: Clumsy) -> None:
+    for option, values in {
+        "--max-price": ("", "x", "-1", "1.001", "1,000", "NaN", "1_0", "٣"),
+        "--max-duration": ("", "0m", "30s", "8", "h", "8h30m20s", "-1h", "8h-30m", "٣h"),
+        "--depart-between": (
+            "",
+            "06:00",
+            "6-10",
+            "24:00-02:00",
+            "06:60-07:00",
+            "06:00-24:01",
+            "a-b",
+            "06:00-10:00-12:00",
+        ),
+        "--carrier": ("", "6", "66", "INDI", "6E,", "6E;AI", "(6E)", "✈️"),
+        "--via": ("DEL", "blr", "BOM,HYD,MAA"),
+        "--avoid": ("DEL", "BOM,BLR"),
+    }.items():
+        for value in values:
+            clumsy(2, "VALIDATION_ERROR", *SEARCH, option, value)
+            clumsy(2, "VALIDATION_ERROR", *SEARCH, option, value, "--flex", "1")
+    for option in ("--via", "--avoid"):
+        for value in ("", "QQQ", "BOM,,HYD", "BOM HYD", "' OR 1=1", "x" * 10_000):
+            clumsy(2, "UNKNOWN_AIRPORT", *SEARCH, option, value)
+    assert "did you mean" in clumsy(2, "UNKNOWN_AIRPORT", *SEARCH, "--via", "DEK").stderr.lower()
 
 
 @EMBEDDED

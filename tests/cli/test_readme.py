@@ -182,6 +182,7 @@ def test_json_keys_are_those_printed(printed: Callable[..., Any], tmp_path: Path
 
     take("seed", "--days", "3")
     flight = take("search", "DEL", "BLR", "--date", "tomorrow", "--max-hops", "1")["content"][0]["flightIdentifier"]
+    take("search", "DEL", "BLR", "--date", "tomorrow", "--flex", "1")
     trips = printed("search", "DEL", "GOI", "--date", "tomorrow", "--size", "100")["content"]
     trip = next(found["flightIdentifier"] for found in trips if found["type"] == "COMPUTED")
     booked = take("book", flight, "--user", "asha")

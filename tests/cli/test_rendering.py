@@ -109,6 +109,7 @@ LISTED = {
     "DoctorCheck",
     "FlightDifference",
     "ExportedRow",
+    "FareDay",
     "ManifestEntry",
     "Sales",
     "Grant",

@@ -54,7 +54,7 @@ def network(world: World, seed_number: int, size: int = 140) -> list[Flight]:
         price = Decimal(dice.choice([100, 200, 300])) + Decimal(dice.choice([0, 50])) / 100
         status = "CANCELLED" if dice.random() < 0.1 else "ACTIVE"
         flight = Flight(
-            f"{dice.choice('ABC')}{n}",
+            f"{dice.choice(['6E', 'AI', 'AIX'])}{n}",
             source,
             destination,
             departs,

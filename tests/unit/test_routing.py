@@ -5,19 +5,23 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import permutations
+from types import SimpleNamespace
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flightctl.core.model import Flight, FlightStatus
+from flightctl.core import search_filters
+from flightctl.core.model import Flight, FlightStatus, SearchFilters
 from flightctl.core.routing import Query, Row, Timetable, build, check_connection, to_instant, to_microseconds
 from flightctl.core.routing_pack import pack, unpack
 from flightctl.core.routing_query import find
+from flightctl.core.search_filters import parse
 from tests import oracle
 
 DAY = date(2026, 12, 1)
@@ -98,6 +102,7 @@ def answer(flights: Sequence[Flight], source: str = "DEL", destination: str = "L
 
 
 AIRPORTS = ["DEL", "AKL", "HNL", "LHR"]
+CARRIERS = ["6E", "6E", "AI", "AIX"]  # one code begins another
 GRID = timedelta(minutes=30)
 ENDS = st.sampled_from([("DEL", "LHR")] * 48 + [(a, b) for a in AIRPORTS for b in AIRPORTS])
 # Mostly towards LHR, so that many of them make itineraries of two and three legs.
@@ -120,7 +125,7 @@ def flight_lists(draw: st.DrawFn) -> list[Flight]:
     names = rng.sample(range(size), size)
     return [
         flight(
-            f"X{name}",
+            f"{rng.choice(CARRIERS)}{name}",
             *rng.choice(PAIRS),
             NOON + GRID * rng.randint(-16, last) + MICROSECOND * rng.choice(jitters),
             GRID * rng.randint(1, 8) + MICROSECOND * rng.choice(jitters),
@@ -182,6 +187,64 @@ def test_find_gives_what_trying_everything_gives(flights, ends, seats, max_hops,
     assert pages == [tuple(f.flight_id for f in legs) for legs in expected]
 
 
+def some_of(*values: object, least: int = 0, most: int = 1) -> st.SearchStrategy[tuple[object, ...]]:
+    return st.lists(st.sampled_from(values), min_size=least, max_size=most, unique=True).map(tuple)
+
+
+CLOCKS = st.tuples(st.integers(0, 23), st.sampled_from([0, 29, 30, 31, 59])).map(lambda clock: time(*clock))
+
+
+@st.composite
+def filters(draw: st.DrawFn) -> dict[str, Any]:
+    """As the oracle takes them: seldom none, often several."""
+    asked: dict[str, Any] = {
+        "via": draw(some_of("AKL", "HNL", most=2)),
+        "avoid": draw(some_of("AKL", "HNL")),
+        "carriers": draw(some_of("6E", "AI", "AIX", most=2)),
+        "max_price": draw(st.sampled_from([0, 99, 100, 200, 250, 300, 450, 10_000]).map(Decimal)),
+        "max_duration": timedelta(minutes=draw(st.sampled_from([60, 120, 240, 450, 599, 600, 601, 900, 10_000]))),
+        "depart_between": (draw(CLOCKS), draw(CLOCKS)),
+    }
+    kept = draw(st.sets(st.sampled_from(sorted(asked)), min_size=1, max_size=draw(st.sampled_from([1, 2, 2, 3, 6]))))
+    return {name: asked[name] for name in sorted(kept)}
+
+
+def typed(asked: dict[str, Any]) -> SearchFilters:
+    """As a user types them."""
+    texts = dict(asked)
+    if "max_price" in asked:
+        texts["max_price"] = str(asked["max_price"])
+    if "max_duration" in asked:
+        texts["max_duration"] = "{}h{}m".format(*divmod(asked["max_duration"] // timedelta(minutes=1), 60))
+    if "depart_between" in asked:
+        texts["depart_between"] = "-".join(f"{clock:%H:%M}" for clock in asked["depart_between"])
+    return SearchFilters(**texts)
+
+
+@settings(max_examples=700, deadline=None)
+@given(
+    flights=flight_lists(),
+    asked=filters(),
+    seats=st.sampled_from([1, 1, 1, 2, 5]),
+    max_hops=st.sampled_from([1, 2, 3, 3, 3]),
+    sort=st.sampled_from(SORTS),
+    desc=st.booleans(),
+    size=st.integers(1, 7),
+)
+def test_filters_leave_what_trying_everything_leaves(flights, asked, seats, max_hops, sort, desc, size):
+    wanted = {"seats": seats, "max_hops": max_hops, "sort": sort, "desc": desc}
+    passing = {**asked, "zone": ZoneInfo(ZONES["DEL"])}
+    expected = oracle.search(flights, "DEL", "LHR", DAY, now=LONG_AGO, filters=passing, **wanted)
+    table = timetable(flights, "DEL", "LHR")
+    filtered = query(**wanted, size=size, filters=parse(typed(asked), "DEL", "LHR"))
+    pages = []
+    for page in range(len(expected) // size + 2):
+        total, found = find(table, available(table, flights), replace(filtered, page=page))
+        assert total == len(expected)
+        pages += [tuple(table.ids[i] for i in legs) for legs in found]
+    assert pages == [tuple(f.flight_id for f in legs) for legs in expected]
+
+
 @settings(max_examples=300, deadline=None)
 @given(flight_lists(), ENDS)
 def test_a_timetable_has_just_the_flights_of_its_itineraries(flights, ends):
@@ -208,13 +271,25 @@ def network(seed: int, size: int, between: int) -> list[Flight]:
     return flights
 
 
+DEEP = {
+    "all": {},
+    "limits": {"max_price": Decimal(900), "max_duration": timedelta(hours=14)},
+    "airports": {"via": ("H1",), "avoid": ("H2",)},
+}
+
+
+@pytest.mark.parametrize("asked", DEEP.values(), ids=DEEP)
 @pytest.mark.parametrize(("size", "between", "seats"), [(1500, 3, 2), (3500, 9, 1)])
-def test_deep_pages_of_a_large_network(size, between, seats):
+def test_deep_pages_of_a_large_network(size, between, seats, asked, monkeypatch):
+    monkeypatch.setattr(search_filters, "airport", lambda code: SimpleNamespace(iata=code))
     flights = network(size, size, between)
     now = NOON - 9 * HOUR
     usable = [f for f in flights if f.available_seats >= seats and f.departure_time > now]
-    valid = oracle.valid_itineraries(usable, "DEL", "LHR", DAY)
-    assert len(valid) > 2000
+    every = oracle.valid_itineraries(usable, "DEL", "LHR", DAY)
+    valid = [legs for legs in every if oracle.passes(legs, **asked)]
+    assert len(every) > 2000
+    assert len(valid) > (200 if asked else 2000)
+    filtered = parse(typed(asked), "DEL", "LHR")
     table = timetable(flights, "DEL", "LHR")
     counts = available(table, flights)
     for sort in SORTS:
@@ -222,8 +297,8 @@ def test_deep_pages_of_a_large_network(size, between, seats):
             expected = [tuple(f.flight_id for f in legs) for legs in oracle.ordered(valid, sort, desc)]
             last = (len(valid) - 1) // 20
             for page in {0, 1, 2, last // 4, last // 2, last // 2 + 1, last - 1, last, last + 1}:
-                asked = query(seats=seats, sort=sort, desc=desc, page=page, now=to_microseconds(now))
-                total, found = find(table, counts, asked)
+                wanted = query(seats=seats, sort=sort, desc=desc, page=page, now=to_microseconds(now), filters=filtered)
+                total, found = find(table, counts, wanted)
                 assert total == len(valid)
                 ids = [tuple(table.ids[i] for i in legs) for legs in found]
                 assert ids == expected[page * 20 : page * 20 + 20], (sort, desc, page)
@@ -353,8 +428,8 @@ def survives(table: Timetable) -> None:
         asked = query(sort=sort, min_connection=table.min_connection, max_connection=table.max_connection)
         total, page = find(table, [9] * len(table), replace(asked, now=-(10**18)))
         assert len(page) == min(20, total)
-    for time in (*table.departures, *table.arrivals):
-        to_instant(time)
+    for at in (*table.departures, *table.arrivals):
+        to_instant(at)
 
 
 def packed(body: bytes) -> bytes:
