@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, case, func, insert, null, select, update
 
 from flightctl.core.database import Conflict, Transaction
 from flightctl.core.errors import BookingNotFoundError
@@ -46,7 +46,10 @@ _MOVE: Final = (
     .values(
         status=bindparam("new"),
         updated_at=utc_now(),
-        failure_reason=func.coalesce(bindparam("failure"), bookings.c.failure_reason),
+        failure_reason=case(  # late money confirms a booking that had failed to be paid in time
+            (bindparam("new") == BookingStatus.CONFIRMED.value, null()),
+            else_=func.coalesce(bindparam("failure"), bookings.c.failure_reason),
+        ),
     )
 )
 _MOVE_MANY: Final = (

@@ -157,7 +157,9 @@ def test_late_money_takes_the_seats_again(world: World) -> None:
     world.line()
     booking = world.expired(TWO_LEGS, 2)
     assert world.available("F1", "F2") == [9, 9]
+    assert world.book_of(booking).failure_reason == "the hold expired"
     assert world.callback(booking).booking_status == "CONFIRMED"
+    assert world.book_of(booking).failure_reason is None
     assert world.available("F1", "F2") == [7, 7]
     assert sorted(world.holds(booking)) == [
         ("F1", "CONFIRMED"),
