@@ -45,6 +45,7 @@ class _Planner:
         self._left: dict[str, int] = {}
         """Seats that are left on each ACTIVE flight seen so far."""
         self._routes: dict[tuple[str, str, date], list[tuple[Timetable, _Route]]] = {}
+        self._rankings: dict[tuple[str, str, date, int], list[tuple[Timetable, _Route]]] = {}
         self._now = schedule.database_now(tx)
 
     def plan(self, flight_id: str) -> Plan:
@@ -90,13 +91,7 @@ class _Planner:
         first, last = own[0], own[-1]
         due = to_microseconds(last.arrival_time)
         mine = {leg.flight_id for leg in own}
-        routes = [
-            found
-            for offset in range(DAYS)
-            for found in self._of_day(first.source, last.destination, first.departure_date + timedelta(days=offset))
-        ]
-        routes.sort(key=lambda found: _rank(found[0], found[1], due))
-        for timetable, route in routes:
+        for timetable, route in self._ranked(first.source, last.destination, first.departure_date, due):
             ids = tuple(timetable.ids[leg] for leg in route)
             left = min((self._left[flight_id] for flight_id in ids if flight_id not in mine), default=row.seats)
             if left >= row.seats and mine != set(ids):
@@ -115,6 +110,19 @@ class _Planner:
             delay_minutes=(lands - due) // 60_000_000,
             available_seats=left,
         )
+
+    def _ranked(self, source: str, destination: str, day: date, due: int) -> list[tuple[Timetable, _Route]]:
+        """The routes of the days looked at, best first; most bookings of a flight ask the same."""
+        key = (source, destination, day, due)
+        if key not in self._rankings:
+            routes = [
+                found
+                for offset in range(DAYS)
+                for found in self._of_day(source, destination, day + timedelta(days=offset))
+            ]
+            routes.sort(key=lambda found: _rank(found[0], found[1], due))
+            self._rankings[key] = routes
+        return self._rankings[key]
 
     def _of_day(self, source: str, destination: str, day: date) -> list[tuple[Timetable, _Route]]:
         key = (source, destination, day)
