@@ -6,7 +6,7 @@ with one warning. Values that nobody here would have written are misses, not fai
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -156,7 +156,7 @@ class Cache:
 
     def publications(self, counts: Mapping[str, SeatCount]) -> list[ScriptCall]:
         """The script calls that publish ``counts``; the locks send them together with their release."""
-        keys = [self.key(f"flight:{flight_id}:seats") for flight_id in counts]
+        keys = self._seat_keys(counts)
         values = [f"{count.seats}:{count.version}" for count in counts.values()]
         if self.sharded:
             return [(_PUBLISH, [key], [SEATS_SECONDS, value]) for key, value in zip(keys, values, strict=True)]
@@ -172,7 +172,7 @@ class Cache:
         self.script([(_PUBLISH, [self.key("schedule:version")], [SEATS_SECONDS, str(version)])])
 
     def forget_seats(self, flight_ids: Sequence[str]) -> None:
-        keys = [self.key(f"flight:{flight_id}:seats") for flight_id in flight_ids]
+        keys = self._seat_keys(flight_ids)
         self.ask(*(Command(("DEL", key), key) for key in keys))
 
     def seat_counts(self, flight_ids: Sequence[str]) -> dict[str, SeatCount]:
@@ -180,7 +180,7 @@ class Cache:
         counts: dict[str, SeatCount] = {}
         for start in range(0, len(flight_ids), _BATCH):
             batch = flight_ids[start : start + _BATCH]
-            values = self._values([self.key(f"flight:{flight_id}:seats") for flight_id in batch])
+            values = self._values(self._seat_keys(batch))
             if values is None:
                 break
             for flight_id, value in zip(batch, values, strict=True):
@@ -234,9 +234,12 @@ class Cache:
         self.counters.add("routes.misses", len(days) - hits)
         return entries
 
-    def put_route(self, source: str, destination: str, day: date, value: bytes) -> None:
+    def put_route(self, source: str, destination: str, day: date, value: bytes, version: int) -> None:
+        """Keep the routes' bytes, and publish the schedule's version that they are of."""
         key = self._route_key(source, destination, day)
-        self.ask(Command(("SET", key, value, "EX", ROUTES_SECONDS), key))
+        publication: ScriptCall = _PUBLISH, [self.key("schedule:version")], [SEATS_SECONDS, str(version)]
+        # The script as text and not by its hash: a Redis that does not know it yet is no reason for another round trip.
+        self.ask(Command(("SET", key, value, "EX", ROUTES_SECONDS), key), _evaluation(publication, by_hash=False))
 
     def clock(self) -> int | None:
         """Redis's clock, microseconds since the epoch."""
@@ -269,6 +272,10 @@ class Cache:
         """Whether a key can be set, as a lock is: a full Redis, a replica and a user without the right refuse it."""
         key = self.key("inventory:lock:doctor")
         return self.ask(Command(("SET", key, "1", "PX", _TRIAL_MS), key)) == [b"OK"]
+
+    def _seat_keys(self, flight_ids: Iterable[str]) -> list[str]:
+        start = self.key("flight:")
+        return [f"{start}{flight_id}:seats" for flight_id in flight_ids]
 
     def _route_key(self, source: str, destination: str, day: date) -> str:
         return self.key(f"routes:{source}:{destination}:{day.isoformat()}")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Engine, Executable, text
+from sqlalchemy import Connection, CursorResult, Engine, Executable
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
@@ -211,13 +211,24 @@ class Database:
             return
         from flightctl.core.schema import HEAD_REVISION
 
-        current = self._revision_again() if self._renewed else self.current_revision()
+        current = self._revision_again() if self._renewed else self._first_revision()
         if current != HEAD_REVISION and self.embedded and (current is None or current < HEAD_REVISION):
             self.upgrade()
         elif current != HEAD_REVISION:
             raise schema_mismatch(current, HEAD_REVISION)
         self._checked = True
         self._file = _identity(self._address.url) if self.embedded else None
+
+    def _first_revision(self) -> str | None:
+        """What a server told when the connection was made: nothing more is asked where that is the one expected."""
+        if self.embedded:
+            return self.current_revision()
+        from flightctl.core.database_dialect import facts_of
+        from flightctl.core.schema import HEAD_REVISION
+
+        with self.engine.connect() as connection:
+            told = facts_of(connection.connection.driver_connection).revision
+        return told if told == HEAD_REVISION else self.current_revision()
 
     def _revision_again(self) -> str | None:
         """As a fresh process would see it: over no dead connection, and not in a file that was replaced by another."""
@@ -238,7 +249,7 @@ class Database:
 
         with self.engine.connect() as connection:
             try:
-                row = connection.execute(text("SELECT version_num FROM alembic_version")).first()
+                row = connection.exec_driver_sql("SELECT version_num FROM alembic_version").first()
             except (OperationalError, ProgrammingError) as error:
                 if diagnose(error) is Trouble.SCHEMA:
                     return None

@@ -21,6 +21,10 @@ RETURN_SECONDS: Final = 300
 """With several servers a connection is made anew after this: to the preferred one, when it is back."""
 
 
+_LONGEST_TEXT: Final = 16 * 2**20
+"""Bytes of a GROUP_CONCAT: as many as a packet holds with the servers' defaults."""
+
+
 def make_engine(address: Address, settings: Settings, *, writing: bool = True) -> Engine:
     """Nothing is connected yet."""
     return _sqlite_engine(address.url) if address.embedded else _mysql_engine(address, settings, writing)
@@ -60,6 +64,8 @@ def _sqlite_engine(url: URL) -> Engine:
 def _mysql_engine(address: Address, settings: Settings, writing: bool) -> Engine:
     from pymysql.constants import CLIENT
 
+    from flightctl.core.database_dialect import DRIVER, facts_of
+
     url = address.url
     lock_timeout = max(1, round(settings["database.lock_timeout"]))
     modes = "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
@@ -67,7 +73,7 @@ def _mysql_engine(address: Address, settings: Settings, writing: bool) -> Engine
     tls = tls_context(url.query, settings)
     answer_timeout = settings["database.answer_timeout"]
     engine = create_engine(
-        url.set(query={"charset": "utf8mb4", **rest}),
+        url.set(drivername=DRIVER, query={"charset": "utf8mb4", **rest}),
         execution_options={SEVERAL: address.several},
         paramstyle="format",  # by position, as SQLite's: what prepare() binds
         isolation_level="AUTOCOMMIT",
@@ -88,15 +94,14 @@ def _mysql_engine(address: Address, settings: Settings, writing: bool) -> Engine
             "write_timeout": answer_timeout,
             # READ COMMITTED takes no gap locks: holders of one booking do not block inserts next to it.
             "init_command": f"SET SESSION time_zone='+00:00', innodb_lock_wait_timeout={lock_timeout}, "
-            f"sql_mode='{modes}';SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+            f"sql_mode='{modes}', group_concat_max_len={_LONGEST_TEXT};"
+            "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
         },
     )
 
     @event.listens_for(engine, "connect")
     def _note_galera(connection: Any, record: Any) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("SHOW VARIABLES LIKE 'wsrep_on'")
-            record.info[ONE_BY_ONE] = "ON" in (cursor.fetchone() or ())
+        record.info[ONE_BY_ONE] = facts_of(connection).galera
 
     @event.listens_for(engine, "handle_error")
     def _leave_unfit_server(context: ExceptionContext) -> None:

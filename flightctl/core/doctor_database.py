@@ -135,6 +135,8 @@ def _probe(host: str, port: int) -> tuple[str, str] | None:
             "does not answer",
             "The server hangs, or a firewall drops the packets: look at the server's load, disk and log.",
         )
+    except (ConnectionResetError, BrokenPipeError):
+        greets = False
     except OSError as error:
         return f"cannot be reached ({error.strerror or error})", "Check the network between this machine and it."
     if not greets:

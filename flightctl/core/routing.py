@@ -10,7 +10,7 @@ times whole microseconds, prices hundredths per seat.
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -159,28 +159,16 @@ def build(
     ending = [row for row in lasts if row[2] == destination and row[1] not in ends] if starting else []
     reached = _sorted_times((row[2], row[4]) for row in starting if row[2] != destination)
     left = _sorted_times((row[1], row[3]) for row in ending)
-    none: Sequence[int] = ()
-
-    def connects_in(row: Row, arrivals: Mapping[str, Sequence[int]]) -> bool:
-        return _any_within(arrivals.get(row[1], none), row[3] - max_connection, row[3] - min_connection)
-
-    def connects_out(row: Row, departures: Mapping[str, Sequence[int]]) -> bool:
-        return _any_within(departures.get(row[2], none), row[4] + min_connection, row[4] + max_connection)
-
-    between = [
-        row
-        for row in (middles if reached and left else ())
-        # An airport in `reached` or `left` is neither end of the journey: only coming straight back is left to exclude.
-        if row[1] in reached
-        and row[2] in left
-        and row[1] != row[2]
-        and connects_in(row, reached)
-        and connects_out(row, left)
-    ]
+    shortest, longest = min_connection, max_connection
+    # An airport in `reached` or `left` is neither end of the journey: only coming straight back is left to exclude.
+    meeting = _meeting(middles if reached and left else (), 1, 3, reached, -longest, -shortest)
+    onward_too = _meeting(meeting, 2, 4, left, shortest, longest)
+    between = [row for row in onward_too if row[1] != row[2]]
     onward = _sorted_times((row[1], row[3]) for row in (*between, *ending))
     incoming = _sorted_times((row[2], row[4]) for row in (*between, *starting))
-    starting = [row for row in starting if row[2] == destination or connects_out(row, onward)]
-    ending = [row for row in ending if connects_in(row, incoming)]
+    direct = [row for row in starting if row[2] == destination]
+    starting = [*direct, *_meeting(starting, 2, 4, onward, shortest, longest)]
+    ending = list(_meeting(ending, 1, 3, incoming, -longest, -shortest))
 
     starting.sort(key=lambda row: (row[3], row[0]))
     between.sort(key=lambda row: (row[1], row[3], row[0]))
@@ -244,6 +232,18 @@ def _sorted_times(pairs: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
     return dict(times)
 
 
-def _any_within(times: Sequence[int], low: int, high: int) -> bool:
-    position = bisect_left(times, low)
-    return position < len(times) and times[position] <= high
+def _meeting(
+    rows: Iterable[Row],
+    airport: Literal[1, 2],
+    instant: Literal[3, 4],
+    times: Mapping[str, Sequence[int]],
+    low: int,
+    high: int,
+) -> Iterator[Row]:
+    """The rows at whose ``airport`` something happens ``low`` to ``high`` after their ``instant``: columns, both."""
+    for row in rows:
+        there = times.get(row[airport])
+        if there is not None:
+            position = bisect_left(there, row[instant] + low)
+            if position < len(there) and there[position] <= row[instant] + high:
+                yield row

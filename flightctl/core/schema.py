@@ -130,7 +130,9 @@ class microseconds(FunctionElement[int]):  # noqa: N801 - it reads as the SQL fu
 
 @compiles(microseconds, "mysql", "mariadb")
 def _microseconds_mysql(element: microseconds, compiler: Any, **options: Any) -> str:
-    return f"TIMESTAMPDIFF(MICROSECOND, '1970-01-01', {compiler.process(element.clauses, **options)})"
+    # A typed literal: plain text is read as an instant anew for each row, a seventh of what a reading of flights takes.
+    epoch = "TIMESTAMP'1970-01-01 00:00:00'"
+    return f"TIMESTAMPDIFF(MICROSECOND, {epoch}, {compiler.process(element.clauses, **options)})"
 
 
 @compiles(microseconds, "sqlite")
@@ -157,22 +159,24 @@ def _hundredths_sqlite(element: hundredths, compiler: Any, **options: Any) -> st
     return str(compiler.process(element.clauses, **options))
 
 
-class joined(FunctionElement[str]):  # noqa: N801 - it reads as the SQL function that it is
-    """The texts of several columns with ``_`` between them."""
+class gathered(FunctionElement[str]):  # noqa: N801 - it reads as the SQL function that it is
+    """The texts of several columns of all rows of a group, each in a line of its own."""
 
-    name = "joined"
+    name = "gathered"
     inherit_cache = True
     type = String()
 
 
-@compiles(joined, "mysql", "mariadb")
-def _joined_mysql(element: joined, compiler: Any, **options: Any) -> str:
-    return f"CONCAT_WS('_', {compiler.process(element.clauses, **options)})"
+@compiles(gathered, "mysql", "mariadb")
+def _gathered_mysql(element: gathered, compiler: Any, **options: Any) -> str:
+    columns = compiler.process(element.clauses, **options)
+    return f"GROUP_CONCAT(CONCAT_WS(CHAR(10 USING utf8mb4), {columns}) SEPARATOR '\n')"
 
 
-@compiles(joined, "sqlite")
-def _joined_sqlite(element: joined, compiler: Any, **options: Any) -> str:
-    return "(" + " || '_' || ".join(compiler.process(column, **options) for column in element.clauses) + ")"
+@compiles(gathered, "sqlite")
+def _gathered_sqlite(element: gathered, compiler: Any, **options: Any) -> str:
+    columns = " || char(10) || ".join(compiler.process(column, **options) for column in element.clauses)
+    return f"group_concat({columns}, char(10))"
 
 
 metadata = MetaData()

@@ -175,7 +175,8 @@ def precompute(runtime: Runtime, *, date: str, days: int, top: int) -> Precomput
     for day in (first + timedelta(days=offset) for offset in range(days)):
         for source, destination in busiest_pairs(runtime, day, top):
             loaded = from_database(runtime, source, destination, day, runtime.database)
-            runtime.cache.put_route(source, destination, day, encode(loaded.timetable, loaded.version))
+            value = encode(loaded.timetable, loaded.version)
+            runtime.cache.put_route(source, destination, day, value, loaded.version)
             _require_redis(runtime, routes)
             routes += 1
     return PrecomputeResult(routes, days, round((time.monotonic() - started) * 1000))

@@ -91,8 +91,7 @@ def _fill(
     trace.rows_read += loaded.rows
     if entry is not None:
         with trace.timing("cache"):
-            cache.put_route(source, destination, day, encode(loaded.timetable, loaded.version))
-            cache.publish_schedule_version(loaded.version)
+            cache.put_route(source, destination, day, encode(loaded.timetable, loaded.version), loaded.version)
     # A replica's seats must not get into the cache, which all machines look at.
     replicated = bool(runtime.settings["database.read_urls"])
     return Asked(loaded.timetable, loaded.now, None if replicated and cache.enabled else loaded)

@@ -27,6 +27,9 @@ _CONTEXT.set_forkserver_preload(
     [
         "flightctl.core.search",
         "flightctl.core.schedule",
+        "flightctl.core.inventory",
+        "flightctl.core.redis_wire",
+        "flightctl.core.database_dialect",
         "redis",
         "sqlalchemy.dialects.mysql.pymysql",
         "sqlalchemy.dialects.sqlite.pysqlite",

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
+from operator import truediv
 from typing import Final
 
 from sqlalchemy import func, select
@@ -16,7 +17,7 @@ from flightctl.core.bench.audited import audit_scratch
 from flightctl.core.bench.load import Contender, Operation, Worker, crews
 from flightctl.core.bench.result import BenchResult, Row, row_of
 from flightctl.core.bench.scratch import changed_settings, scratch
-from flightctl.core.bench.selfjoin import count_itineraries
+from flightctl.core.bench.selfjoin import count_anew, count_itineraries
 from flightctl.core.booking import book
 from flightctl.core.database import Database
 from flightctl.core.errors import InternalError, NoSeatsAvailableError
@@ -144,6 +145,7 @@ def _over_pairs(
     without = changed_settings(settings, {"redis.url": "", "locking": "database"})
     down = changed_settings(settings, {"redis.url": _REFUSED, "redis.pause": 3600.0})
     floor = _State(f"{floors.driver_name(settings)}, self-join of three legs, count only")
+    anew = _State(f"{floors.driver_name(settings)}, the same in a new process")
     own = [_State("flightctl, no Redis")]
     workers = [stack.enter_context(Worker(partial(flightctl_search, without, day)))]
     if settings["redis.url"]:
@@ -161,11 +163,19 @@ def _over_pairs(
             fresh = changed_settings(settings, {"redis.prefix": f"{settings['redis.prefix']}{number}:"})
             with Worker(partial(flightctl_search, fresh, day)) as worker:
                 _measure(own[-1], worker, joining, pair, expected, took, repeats=0)
+            with Worker(partial(count_anew, settings, day, SEATS)) as worker:
+                anew.seconds.append(worker.ask(pair)[1])
     floor_row = row_of(floor.what, floor.seconds)
     rows = [
         row_of(state.what, state.seconds, peak_mb=state.peak_mb).at_ratio(floor_row, statistics.median(state.ratios))
         for state in own
     ]
+    if anew.seconds:  # what is new in a cold search is new in this one, too: like for like
+        rows[-1] = rows[-1].at_ratio(
+            row_of(anew.what, anew.seconds),
+            statistics.median(map(truediv, anew.seconds, own[-1].seconds)),
+        )
+        rows.append(row_of(anew.what, anew.seconds))
     if small is not None:
         row = row_of(small.what, small.seconds, peak_mb=small.worker.peak_mb)
         rows.append(row.at_ratio(rows[0], rows[0].p50_ms / row.p50_ms))

@@ -45,3 +45,12 @@ def count_itineraries(settings: Settings, day: date, seats: int) -> Callable[[tu
         return total
 
     return work
+
+
+def count_anew(settings: Settings, day: date, seats: int) -> Callable[[tuple[str, str]], int]:
+    """``count_itineraries`` of a process that connects only when it is asked."""
+
+    def work(pair: tuple[str, str]) -> int:
+        return count_itineraries(settings, day, seats)(pair)
+
+    return work
