@@ -10,9 +10,15 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from flightctl.core import flights
+from flightctl.core import database_engine, flights
 from flightctl.core.cache import SeatCount
-from flightctl.core.errors import FlightctlError, ServiceUnavailableError, UnknownAirportError, ValidationError
+from flightctl.core.errors import (
+    FlightctlError,
+    InternalError,
+    ServiceUnavailableError,
+    UnknownAirportError,
+    ValidationError,
+)
 from flightctl.core.model import SearchResult, SeedRequest
 from flightctl.core.runtime import Runtime
 from flightctl.core.search import precompute
@@ -417,6 +423,35 @@ def test_prefix(world: World) -> None:
     assert f"{prefix}flight:F1:seats" in names
     assert [name for name in names if not name.startswith(prefix)] == []
     assert sorted(runtime.cache.known_flights()) == ["F1", "F2"]
+
+
+@WITH_REDIS
+def test_a_first_search_asks_the_database_few_questions(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes a round trip: two for the session, one for all that must be known of it, three for the flights."""
+    import pymysql.connections
+
+    world.line()
+    asked: list[str] = []
+    execute = pymysql.connections.Connection._execute_command
+
+    def noting(connection: Any, command: int, text: Any) -> Any:
+        asked.append(text if isinstance(text, str) else bytes(text).decode())
+        return execute(connection, command, text)
+
+    runtime = world.another()
+    monkeypatch.setattr(pymysql.connections.Connection, "_execute_command", noting)
+    assert world.search("DEL", "MAA", runtime=runtime).total_elements
+    assert len(asked) <= 6, asked
+
+
+@WITH_REDIS
+def test_a_list_of_flights_that_the_server_cuts_short_is_no_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.line()
+    monkeypatch.setattr(database_engine, "_LONGEST_TEXT", 40)
+    with pytest.raises(InternalError, match="in part only"):
+        world.search("DEL", "MAA", runtime=world.another(FLIGHTCTL_REDIS_URL=""))
 
 
 @WITH_REDIS
