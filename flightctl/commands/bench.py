@@ -61,16 +61,21 @@ def book(
     flights: Annotated[int, typer.Option(metavar="N", help="Flights to choose from; 1 is a hot one.")] = 1,
     seconds: Seconds = 10.0,
     sold_out: Annotated[bool, typer.Option("--sold-out", help="No seats are left: measure refusals.")] = False,
+    writers: Annotated[
+        int, typer.Option(metavar="N", help="Servers of a cluster that clients take turns at; 1 is the first of all.")
+    ] = 1,
 ) -> None:
     """Examples:
       flightctl bench book
       flightctl bench book --flights 200 --clients 16 --seconds 20
       flightctl bench book --locking redis -o json
       flightctl bench book --sold-out
+      flightctl bench book --writers 3 --clients 8
 
     Bookings a second.
 
-    The floor writes the same rows: one statement at a time, or all in one round trip. With --locking
+    The floor writes the same rows: one statement at a time, or all in one round trip (not on Galera,
+    where that is not one transaction). With --locking
     redis, flightctl's row with locks and published counts is held against its row without Redis.
 
     Exit codes:
@@ -84,8 +89,15 @@ def book(
     _check("--clients", clients, 1, MAX_CLIENTS)
     _check("--flights", flights, 1, 100_000)
     _check("--seconds", seconds, 0.1, MAX_SECONDS)
+    _check("--writers", writers, 1, MAX_CLIENTS)
     result = bench_book(
-        session.settings, locking=locking, clients=clients, flight_count=flights, seconds=seconds, sold_out=sold_out
+        session.settings,
+        locking=locking,
+        clients=clients,
+        flight_count=flights,
+        seconds=seconds,
+        sold_out=sold_out,
+        writers=writers,
     )
     _show(session, result)
 

@@ -10,7 +10,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final
@@ -21,6 +21,7 @@ from flightctl.core import inventory, schedule
 from flightctl.core.database import Operation, Transaction
 from flightctl.core.errors import ValidationError
 from flightctl.core.model import ArchiveResult, BookingStatus, FlightStatus, PaymentStatus, RefundStatus
+from flightctl.core.network import day_anywhere
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import (
     archived,
@@ -74,7 +75,9 @@ def _flown(runtime: Runtime, day: date) -> Iterator[list[str]]:
     after: tuple[datetime, str] | None = None
     while True:
         query = select(flights.c.flight_id, flights.c.departure_time).where(
-            flights.c.departure_date < day, flights.c.arrival_time <= utc_now()
+            flights.c.departure_date < day,
+            flights.c.departure_time < day_anywhere(day)[1] - timedelta(days=1),  # says no more, but has an index
+            flights.c.arrival_time <= utc_now(),
         )
         if after is not None:
             query = query.where(tuple_(flights.c.departure_time, flights.c.flight_id) > after)

@@ -23,7 +23,7 @@ from flightctl.core.model import (
     PaymentStatus,
     RefundStatus,
 )
-from flightctl.core.network import airport
+from flightctl.core.network import airport, day_anywhere
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import booking_events, booking_flights, bookings, flights, payments, refunds
 from flightctl.core.search import MAX_PAGE, resolve_day
@@ -54,8 +54,10 @@ def page_of(
         raise ValidationError(f"--size goes from 1 to {MAX_SIZE}, not {size}")
 
     def work(tx: Transaction) -> Page:
-        total = tx.execute(select(func.count()).select_from(query.subquery())).scalar_one()
         rows = tx.execute(query.order_by(*order).limit(size).offset(page * size)).all()
+        total = page * size + len(rows)
+        if len(rows) == size or (page and not rows):  # the count reads every row there is: not where this page tells
+            total = tx.execute(select(func.count()).select_from(query.subquery())).scalar_one()
         return Page(tuple(make(tx, row) for row in rows), page, size, total)
 
     return runtime.reader.read(work)
@@ -99,6 +101,8 @@ def list_flights(
     if date is not None:
         day = resolve_day(date, lambda: runtime.reader.read(schedule.database_now), origin, "--date")
         query = query.where(flights.c.departure_date == day)
+        if origin is None:  # no index begins with the date
+            query = query.where(flights.c.departure_time.between(*day_anywhere(day)))
     if state is not None:
         query = query.where(flights.c.status == state.value)
     order = (flights.c.departure_time.desc(), flights.c.flight_id.desc())

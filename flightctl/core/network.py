@@ -7,7 +7,7 @@ bisection, and only the lines asked for are parsed.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, lru_cache
 from math import asin, cos, radians, sin, sqrt
 from typing import TYPE_CHECKING, Final
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 EARTH_DIAMETER_KM: Final = 2 * 6371.0088
 """Twice the mean radius of the earth (IUGG R1)."""
+
+EARLIEST_ZONE: Final = timedelta(hours=14)
+"""How far the zone is ahead of UTC in which a date begins first."""
+LATEST_ZONE: Final = timedelta(hours=12)
+"""How far that is behind it in which the date ends last."""
 
 CODE_LENGTH: Final = 3
 CACHE_SIZE: Final = 16_384
@@ -132,6 +137,13 @@ def to_local(instant_utc: datetime, code: str) -> datetime:
         # astimezone would silently take it for the time of this machine
         raise ValueError("to_local needs an aware datetime")
     return instant_utc.astimezone(zone(code))
+
+
+def day_anywhere(day: date) -> tuple[datetime, datetime]:
+    """The instants (UTC) at which a date begins and ends, wherever on earth it begins first and ends last: flights of a
+    local date depart in between, and an index of instants finds them."""
+    midnight = datetime.combine(day, time(), UTC)
+    return midnight - EARLIEST_ZONE, midnight + timedelta(days=1) + LATEST_ZONE
 
 
 def distance_km(a: str, b: str) -> float:

@@ -33,7 +33,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.visitors import InternalTraversal
 from sqlalchemy.types import TypeDecorator
 
-HEAD_REVISION: Final = "0008"
+HEAD_REVISION: Final = "0009"
 """The newest migration: what this version of flightctl reads and writes."""
 
 _CENTS: Final = 100
@@ -221,6 +221,7 @@ flights = Table(
     Index("ix_flights_between", "source", "destination", "departure_time"),
     Index("ix_flights_inbound", "destination", "departure_time"),
     Index("ix_flights_departure", "departure_time"),
+    Index("ix_flights_status", "status", "departure_time"),
 )
 
 bookings = Table(

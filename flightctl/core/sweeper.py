@@ -97,12 +97,16 @@ _STILL_OPEN: Final = (
 )
 _NO_SKIP_LOCKED: Final = 1064
 """MariaDB before 10.6 does not know the words."""
+_CANCELS_SECONDS: Final = 7 * 86400
+"""A sweep finishes cancels of flights up to so long after their departure; `audit --repair` does the older ones. Every
+sweep looks: without an end it would read the bookings of all flights that were ever cancelled."""
 _LEFT_BY_CANCEL: Final = (
     select(bookings.c.booking_id, flights.c.flight_id)
     .join(booking_flights, booking_flights.c.booking_id == bookings.c.booking_id)
     .join(flights, flights.c.flight_id == booking_flights.c.flight_id)
     .where(
         flights.c.status == FlightStatus.CANCELLED.value,
+        flights.c.departure_time > utc_now(-_CANCELS_SECONDS),
         bookings.c.status.in_((BookingStatus.PENDING.value, BookingStatus.CONFIRMED.value)),
         ~disruption.waiting(),
     )

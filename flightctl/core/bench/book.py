@@ -18,6 +18,7 @@ from flightctl.core.bench.result import BenchResult, best
 from flightctl.core.bench.scratch import changed_settings, scratch
 from flightctl.core.booking import book
 from flightctl.core.database import Database, Transaction
+from flightctl.core.database_url import configured_address
 from flightctl.core.errors import NoSeatsAvailableError, ValidationError
 from flightctl.core.identifiers import new_booking_id, new_payment_id
 from flightctl.core.model import BookRequest
@@ -34,25 +35,42 @@ PRICE: Final = Decimal("5400.00")
 
 
 def bench_book(
-    settings: Settings, *, locking: str, clients: int, flight_count: int, seconds: float, sold_out: bool = False
+    settings: Settings,
+    *,
+    locking: str,
+    clients: int,
+    flight_count: int,
+    seconds: float,
+    sold_out: bool = False,
+    writers: int = 1,
 ) -> BenchResult:
     """Bookings of one seat each; the floors know flight and price by heart and read nothing.
 
-    With ``locking`` redis, flightctl with locks and published counts is held against flightctl without Redis.
+    With ``locking`` redis, flightctl with locks and published counts is held against flightctl without Redis. With
+    ``writers``, clients take turns at so many of the database's servers as the one that they prefer. Raises
+    ValidationError when there are not so many.
     """
+    servers = len(configured_address(settings).nodes)
+    if writers > servers:
+        raise ValidationError(
+            f"--writers {writers} needs as many servers in database.url, there are {servers}",
+            hint="Write mysql+pymysql://user:password@host1:3306,host2:3306,host3:3306/name.",
+        )
     with scratch(settings) as changed:
         alone = changed_settings(changed, {"redis.url": "", "locking": "database"})
         flight_ids = add_flights(changed, flight_count, seats=1 if sold_out else SEATS)
         if sold_out:
             _sell_out(alone, flight_ids)
-        contenders = _floors(alone, flight_ids, sold_out=sold_out)
+        contenders = _floors(alone, flight_ids, sold_out=sold_out, writers=writers)
         if not sold_out:
-            contenders.append(_flightctl("database, each flight new to it", alone, flight_ids, new=True))
-        contenders.append(_flightctl("database", alone, flight_ids))
+            what = "database, each flight new to it"
+            contenders.append(_flightctl(what, alone, flight_ids, writers=writers, new=True))
+        contenders.append(_flightctl("database", alone, flight_ids, writers=writers))
         if locking == "redis":
             if not changed["redis.url"]:
                 raise ValidationError("--locking redis needs a Redis", hint="Set FLIGHTCTL_REDIS_URL.")
-            contenders.append(_flightctl("redis", changed_settings(changed, {"locking": "redis"}), flight_ids))
+            locked = changed_settings(changed, {"locking": "redis"})
+            contenders.append(_flightctl("redis", locked, flight_ids, writers=writers))
         rows = compete(contenders, clients=clients, seconds=seconds)
         *others, own = rows
         bare = [row for row in others if not row.what.startswith("flightctl")]
@@ -101,24 +119,39 @@ def _sell_out(settings: Settings, flight_ids: Sequence[str]) -> None:
     runtime.close()
 
 
-def _floors(settings: Settings, flight_ids: Sequence[str], *, sold_out: bool) -> list[Contender]:
+def _preferring(settings: Settings, server: int) -> Settings:
+    """The settings of a client that goes to that server first."""
+    address = configured_address(settings)
+    if not address.several:
+        return settings
+    return changed_settings(settings, {"database.url": address.turned(server).render(hide_password=False)})
+
+
+def _floors(settings: Settings, flight_ids: Sequence[str], *, sold_out: bool, writers: int) -> list[Contender]:
     driver = floors.driver_name(settings)
+    servers = [floors.ready(_preferring(settings, server)) for server in range(writers)]
     if sold_out:
         return [Contender(f"{driver}, two SELECTs", partial(bare_refusal, settings, flight_ids))]
-    found = [Contender(f"{driver}, one statement at a time", partial(bare_one_by_one, settings, flight_ids))]
-    if driver == floors.PYMYSQL:
+    one_by_one = partial(bare_one_by_one, settings, flight_ids, writers=writers)
+    found = [Contender(f"{driver}, one statement at a time", one_by_one)]
+    if driver == floors.PYMYSQL and all(servers):
         found.append(Contender(f"{driver}, one round trip", partial(bare_all_at_once, settings, flight_ids)))
     return found
 
 
-def _flightctl(locking: str, settings: Settings, flight_ids: Sequence[str], *, new: bool = False) -> Contender:
-    return Contender(f"flightctl, locking {locking}", partial(flightctl_booking, settings, flight_ids, new=new))
+def _flightctl(
+    locking: str, settings: Settings, flight_ids: Sequence[str], *, writers: int, new: bool = False
+) -> Contender:
+    make = partial(flightctl_booking, settings, flight_ids, writers=writers, new=new)
+    return Contender(f"flightctl, locking {locking}", make)
 
 
-def flightctl_booking(settings: Settings, flight_ids: Sequence[str], number: int, *, new: bool = False) -> Operation:
+def flightctl_booking(
+    settings: Settings, flight_ids: Sequence[str], number: int, *, writers: int = 1, new: bool = False
+) -> Operation:
     """The product's own use case, in a process that has it loaded and has booked each of the flights before; or, with
     ``new``, that looks at the flight's price and times before each booking, as a process's first of a flight does."""
-    runtime = Runtime(settings, actor="bench")
+    runtime = Runtime(_preferring(settings, number % writers), actor="bench")
 
     def operation(flight_id: str | None = None) -> int:
         flight_id = flight_id or random.choice(flight_ids)  # noqa: S311 - spreads load
@@ -155,8 +188,8 @@ def _bare_parameters(bare: floors.Bare, flight_ids: Sequence[str], number: int) 
     return parameters
 
 
-def bare_one_by_one(settings: Settings, flight_ids: Sequence[str], number: int) -> Operation:
-    bare = floors.Bare(settings)
+def bare_one_by_one(settings: Settings, flight_ids: Sequence[str], number: int, *, writers: int = 1) -> Operation:
+    bare = floors.Bare(_preferring(settings, number % writers))
     key, seats, *children = (bare.text(statement) for statement in floors.BOOK)
     draw = _bare_parameters(bare, flight_ids, number)
 
@@ -165,14 +198,14 @@ def bare_one_by_one(settings: Settings, flight_ids: Sequence[str], number: int) 
         bare.begin()
         try:
             bare.execute(key, values)
+            if bare.execute(seats, values) != 1:
+                bare.roll_back()
+                return 0
+            for statement in children:
+                bare.execute(statement, values)
+            bare.commit()
         except Exception as error:  # noqa: BLE001 - of either driver; looked at there
             return _draw_again(bare, error)
-        if bare.execute(seats, values) != 1:
-            bare.roll_back()
-            return 0
-        for statement in children:
-            bare.execute(statement, values)
-        bare.commit()
         return 1
 
     return operation
@@ -194,9 +227,10 @@ def bare_all_at_once(settings: Settings, flight_ids: Sequence[str], number: int)
 
 
 def _draw_again(bare: floors.Bare, error: Exception) -> int:
-    """Nothing was booked when the id was taken; any other error ends the bench."""
+    """Nothing was booked when the id was taken or another server's transaction came first; any other error ends the
+    bench."""
     bare.roll_back()
-    if not bare.was_taken(error):
+    if not (bare.was_taken(error) or bare.conflicted(error)):
         raise error
     return 0
 

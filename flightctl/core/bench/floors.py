@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from flightctl.core.database_engine import SQLITE_BUSY_SECONDS
+from flightctl.core.database_nodes import look, wait_for_cluster
 from flightctl.core.database_tls import tls_context
 from flightctl.core.database_url import configured_address
 from flightctl.core.settings import Settings
@@ -22,6 +23,8 @@ from flightctl.core.settings import Settings
 PYMYSQL: Final = "bare PyMySQL"
 SQLITE: Final = "bare sqlite3"
 DUPLICATE: Final = 1062
+CONFLICTS: Final = frozenset({1180, 1213, 3101})
+"""Of writers on several servers; Group Replication's and Galera's."""
 
 BOOK: Final = (
     "INSERT INTO bookings (booking_id, user_id, flight_type, flight_identifier, seats, total_price, status,"
@@ -58,6 +61,19 @@ _NAMED: Final = ("booking", "user", "flight", "seats", "price", "key", "payment"
 def driver_name(settings: Settings) -> str:
     """What the floor on this database is called."""
     return SQLITE if configured_address(settings).embedded else PYMYSQL
+
+
+def ready(settings: Settings) -> bool:
+    """Wait until the first server has what its cluster has committed; whether several statements in one round trip are
+    one transaction there: a Galera member may roll back between two of them without telling, and commit the rest."""
+    bare = Bare(settings)
+    if bare.embedded:
+        return True
+    wait_for_cluster(bare.connection)
+    bare.rows("SELECT COUNT(*) FROM flights")
+    on_galera = look(bare.connection).get("wsrep_on") == "ON"
+    bare.connection.close()
+    return not on_galera
 
 
 def analyze(settings: Settings) -> None:
@@ -138,6 +154,10 @@ class Bare:
     def was_taken(self, error: Exception) -> bool:
         """Whether the booking's id, drawn at random, was another's: with twenty thousand bookings one in five runs."""
         return "bookings.booking_id" in str(error) or (error.args[:1] == (DUPLICATE,) and "PRIMARY" in str(error))
+
+    def conflicted(self, error: Exception) -> bool:
+        """Whether the transaction lost against another that was committed first."""
+        return error.args[:1] != () and error.args[0] in CONFLICTS
 
 
 def _pymysql(url: Any, settings: Settings) -> Any:
