@@ -9,7 +9,8 @@ SHELL := /bin/bash
 
 # The interpreter the environment is made with; empty means the newest suitable one found, or the system's package.
 PYTHON ?=
-# Test processes at once, each with servers of its own. Most wait for a disk or a clock: two a core keep two cores busy.
+# Test processes at once, each with servers of its own: most tests wait for a disk or a clock. Files in their order, since
+# those with the fewest and longest tests, which would come last by their number, are among the first then.
 WORKERS ?= 4
 
 BIN := .venv/bin
@@ -24,7 +25,7 @@ demo: .venv/.runtime ## a tour on the embedded database; needs no server
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/demo.sh
 
 test: .venv/.installed servers lint ## everything a change must pass, but for what needs clusters
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore=tests/cluster
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore=tests/cluster
 
 test-cluster: .venv/.installed servers ## the tests that start clusters of servers
 	@$(BIN)/python -m pytest tests/cluster
