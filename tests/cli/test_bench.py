@@ -95,3 +95,9 @@ def test_an_interrupted_bench_leaves_nothing(backend: Backend, monkeypatch: pyte
 def test_production_is_spared(backend: Backend, cli: Cli) -> None:
     env = {**backend.env, "FLIGHTCTL_ENVIRONMENT": "production"}
     assert cli("bench", "book", "-o", "json", env=env, check=4).error["code"] == "ENVIRONMENT_PROTECTED"
+
+
+def test_more_writers_than_servers_are_refused(cli: Cli) -> None:
+    error = cli("bench", "book", "--writers", "2", "-o", "json", check=2).error
+    assert error["code"] == "VALIDATION_ERROR"
+    assert "--writers 2" in error["message"]

@@ -53,7 +53,7 @@ def bench_book(
     servers = len(configured_address(settings).nodes)
     if writers > servers:
         raise ValidationError(
-            f"--writers {writers} needs as many servers in database.url, there are {servers}",
+            f"--writers {writers} is more than the servers in database.url ({servers})",
             hint="Write mysql+pymysql://user:password@host1:3306,host2:3306,host3:3306/name.",
         )
     with scratch(settings) as changed:
