@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 EXTERNAL_MYSQL = os.environ.get("FLIGHTCTL_TEST_DATABASE_URL", "")
 EXTERNAL_REDIS = os.environ.get("FLIGHTCTL_TEST_REDIS_URL", "")
 SOAK = os.environ.get("FLIGHTCTL_SOAK") == "1"
+
+# A run in the background or under nohup ignores these, and every program under test would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 ServerT = TypeVar("ServerT", MariaDB, Redis, RedisCluster, RedisSentinel)
 

@@ -173,7 +173,7 @@ def _run(program: str, tmp_path: Path, *arguments: str, **env: str) -> subproces
     )
 
 
-DEFECT = "import flightctl.core.settings as s\ndef load(*_): raise LookupError('at mysql://a:s3cret@b\\nmore')\ns.load_settings = load"
+DEFECT = "import flightctl.core.settings as s\ndef load(*_, **__): raise LookupError('at mysql://a:s3cret@b\\nmore')\ns.load_settings = load"
 
 
 def test_a_traceback_only_when_asked_for(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_traceback_only_when_asked_for(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_is_no_traceback(tmp_path: Path) -> None:
-    program = "import flightctl.core.settings as s\ndef load(*_): raise KeyboardInterrupt\ns.load_settings = load"
+    program = "import flightctl.core.settings as s\ndef load(*_, **__): raise KeyboardInterrupt\ns.load_settings = load"
     done = _run(program, tmp_path, "config", "show")
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: aborted.\n")
 

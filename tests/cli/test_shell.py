@@ -116,7 +116,7 @@ def test_tab_completes_and_arrow_up_recalls(shell: Callable[..., Terminal], cli:
         terminal.type(f"bookings sh\t{booking[:3].lower()}\t-o js\t\n")
         shown = terminal.wait_for(PROMPT)
         assert f'"bookingId": "{booking}"' in shown
-        terminal.type(f"search delhi\tBLR --date {DAY:%Y-%m-%d} --sort du\t--max-\t2 -q\n")
+        terminal.type(f"search delhi\tBLR --date {DAY:%Y-%m-%d} --sort du\t--max-h\t2 -q\n")
         assert "CF_DEL_BLR_F1_F2" in terminal.wait_for(PROMPT)
         terminal.type("\x1b[A\x1b[A\x1b[A\n")
         assert "database.url" in terminal.wait_for(PROMPT)
