@@ -20,8 +20,8 @@ _LOCK_NAME: Final = "flightctl_db_upgrade"
 _LOCK_SECONDS: Final = 60
 _LOOK_AGAIN_SECONDS: Final = 0.3
 _UNKNOWN_DATABASE: Final = 1049
-_DONE_BY_ANOTHER: Final = frozenset({1050, 1060, 1061, 1062, 1091, 1213, 1826, 3822, 1007, 1022})
-"""Tables, columns, keys or rows that are there (or gone) already; and a conflict over them."""
+_DONE_BY_ANOTHER: Final = frozenset({1050, 1060, 1061, 1062, 1091, 1213, 1684, 1826, 3822, 1007, 1022})
+"""Tables, columns, keys or rows that are there (or gone) already, or are being changed; and a conflict over them."""
 
 
 def upgrade(database: "Database") -> str:
