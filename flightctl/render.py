@@ -6,15 +6,13 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from flightctl.core.errors import InternalError
 from flightctl.views.base import Fields, View, printable
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(NamedTuple):
     """``format``: table, json or csv; ``quiet``: ids only, whatever the format."""
 
     format: str

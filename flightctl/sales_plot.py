@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
-from flightctl.core.model import FlightStatus
+from flightctl.core.model.states import FlightStatus
 from flightctl.core.sales import Sales, SalesPoint, Span
 from flightctl.views.base import day_and_time, local
 

@@ -13,7 +13,7 @@ from flightctl.errors_shown import one_line, say
 
 if TYPE_CHECKING:
     from flightctl.core.errors import FlightctlError
-    from flightctl.core.model import Page
+    from flightctl.core.model.pages import Page
     from flightctl.core.runtime import Runtime
     from flightctl.core.settings import Settings
     from flightctl.render import Output
@@ -153,7 +153,7 @@ class Session:
 
     def show_all(self, view: "View", records: Sequence[Any]) -> None:
         """Print a list that has one page."""
-        from flightctl.core.model import Page
+        from flightctl.core.model.pages import Page
 
         self.show_page(view, Page(tuple(records), 0, len(records), len(records)))
 

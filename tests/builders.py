@@ -20,7 +20,9 @@ from tests.checker import exact, violations
 from tests.servers import mysql_connection
 
 if TYPE_CHECKING:
-    from flightctl.core.model import Booking, BookResult, CallbackResult, SearchResult
+    from flightctl.core.model.bookings import Booking, BookResult
+    from flightctl.core.model.itineraries import SearchResult
+    from flightctl.core.model.payments import CallbackResult
     from flightctl.core.runtime import Runtime
     from tests.conftest import Backend
 
@@ -122,7 +124,7 @@ class World:
         self, identifier: str = DIRECT, seats: int = 1, user: str = "u1", key: str | None = None, ttl: int | None = None
     ) -> BookResult:
         from flightctl.core.booking import book
-        from flightctl.core.model import BookRequest
+        from flightctl.core.model.bookings import BookRequest
 
         return book(self.runtime, BookRequest(identifier, user, seats, key, ttl))
 
@@ -133,7 +135,8 @@ class World:
     def callback(
         self, booking: str, status: str = "SUCCESS", payment: str | None = None, amount: str | None = None
     ) -> CallbackResult:
-        from flightctl.core.model import CallbackRequest, CallbackStatus
+        from flightctl.core.model.payments import CallbackRequest
+        from flightctl.core.model.states import CallbackStatus
         from flightctl.core.settlement import callback
 
         money = None if amount is None else Decimal(amount)
@@ -152,7 +155,7 @@ class World:
     def search(
         self, source: str = "DEL", destination: str = "BOM", date: str | None = None, **more: Any
     ) -> SearchResult:
-        from flightctl.core.model import SearchRequest
+        from flightctl.core.model.itineraries import SearchRequest
         from flightctl.core.search import search
 
         runtime = more.pop("runtime", self.runtime)

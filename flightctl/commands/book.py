@@ -7,7 +7,7 @@ import typer
 
 from flightctl.cli import Command, command, command_app, session_of
 from flightctl.core.durations import parse_duration
-from flightctl.core.model import BookRequest
+from flightctl.core.model.bookings import BookRequest
 
 KEY = "idempotencyKey"
 

@@ -4,7 +4,7 @@ import typer
 
 from flightctl.cli import command, command_app, session_of
 from flightctl.core.errors import ConfigError, ServiceUnavailableError
-from flightctl.core.model import DoctorCheck
+from flightctl.core.model.operations import DoctorCheck
 from flightctl.session import Session
 from flightctl.views.operations import CHECK, doctor_document
 

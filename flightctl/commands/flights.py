@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from flightctl.cli import command, group_app, session_of
-from flightctl.core.model import FlightChange
+from flightctl.core.model.flights import FlightChange
 from flightctl.session import Session
 from flightctl.views.flights import FLIGHT
 

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from flightctl.cli import choice, command, group_app, session_of
-from flightctl.core.model import CallbackRequest, CallbackStatus, ForcedOutcome
+from flightctl.core.model.payments import CallbackRequest
+from flightctl.core.model.states import CallbackStatus, ForcedOutcome
 from flightctl.views.payments import LATE, PAYMENT
 
 PaymentId = Annotated[str, typer.Argument(metavar="PAYMENT", help="Its id, e.g. pay-x4m2….")]

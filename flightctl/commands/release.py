@@ -6,7 +6,8 @@ import typer
 
 from flightctl.cli import command, command_app, session_of
 from flightctl.core import cancellation
-from flightctl.core.model import BookingStatus, ChangeResult, RefundQuote
+from flightctl.core.model.bookings import ChangeResult, RefundQuote
+from flightctl.core.model.states import BookingStatus
 from flightctl.core.refund_rules import percent
 from flightctl.session import Session
 

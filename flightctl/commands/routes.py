@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from flightctl.cli import command, group_app, session_of
-from flightctl.core import search
 
 app = group_app(
     "routes",
@@ -36,5 +35,7 @@ def precompute(
     Exit codes:
       0 done, 2 wrong option, 7 database down, or Redis down or not configured
     """
+    from flightctl.core.precompute import precompute as core_precompute
+
     session = session_of(ctx)
-    session.show(search.precompute(session.runtime, date=date, days=days, top=top))
+    session.show(core_precompute(session.runtime, date=date, days=days, top=top))

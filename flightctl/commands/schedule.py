@@ -6,7 +6,7 @@ import typer
 
 from flightctl.cli import command, group_app, session_of
 from flightctl.core.errors import InvalidStateError, ValidationError
-from flightctl.core.model import DifferenceKind, ExportRequest, ImportRequest, ImportResult
+from flightctl.core.model.schedules import DifferenceKind, ExportRequest, ImportRequest, ImportResult
 from flightctl.progress import progress_bar, warn_of_rejected
 from flightctl.session import Session
 from flightctl.views.schedules import DIFFERENCE, EXPORTED, import_document, import_summary

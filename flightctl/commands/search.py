@@ -6,7 +6,7 @@ import typer
 
 from flightctl.cli import command, command_app, session_of
 from flightctl.core import search as use_case
-from flightctl.core.model import SearchFilters, SearchRequest
+from flightctl.core.model.itineraries import SearchFilters, SearchRequest
 from flightctl.session import Session
 from flightctl.views.flights import ITINERARY, search_document
 

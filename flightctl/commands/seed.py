@@ -6,7 +6,7 @@ import typer
 
 from flightctl.cli import command, command_app, session_of
 from flightctl.core import seeding
-from flightctl.core.model import SeedRequest
+from flightctl.core.model.schedules import SeedRequest
 from flightctl.progress import progress_bar, warn_of_rejected
 
 app = command_app()

@@ -7,7 +7,8 @@ from sqlalchemy import bindparam, select
 
 from flightctl.core import disruption, money
 from flightctl.core.database import Transaction
-from flightctl.core.model import AffectedBooking, BookingStatus, PaymentStatus
+from flightctl.core.model.flights import AffectedBooking
+from flightctl.core.model.states import BookingStatus, PaymentStatus
 from flightctl.core.schema import booking_flights, bookings, disruptions
 
 _OPEN: Final = (

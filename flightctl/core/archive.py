@@ -20,7 +20,8 @@ from sqlalchemy import Table, delete, insert, or_, select, tuple_, update
 from flightctl.core import inventory, schedule
 from flightctl.core.database import Operation, Transaction
 from flightctl.core.errors import ValidationError
-from flightctl.core.model import ArchiveResult, BookingStatus, FlightStatus, PaymentStatus, RefundStatus
+from flightctl.core.model.operations import ArchiveResult
+from flightctl.core.model.states import BookingStatus, FlightStatus, PaymentStatus, RefundStatus
 from flightctl.core.network import day_anywhere
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import (

@@ -10,7 +10,8 @@ from flightctl.core import disruption, inventory
 from flightctl.core.audit_checks import ON_CANCELLED_FLIGHT, check_all, on_cancelled_flights
 from flightctl.core.cache import SeatCount
 from flightctl.core.database import Transaction
-from flightctl.core.model import AuditResult, Disruption, Violation
+from flightctl.core.model.disruptions import Disruption
+from flightctl.core.model.operations import AuditResult, Violation
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import bookings, flights
 

@@ -7,7 +7,8 @@ from sqlalchemy import Select, and_, case, func, or_, select
 
 from flightctl.core import disruption
 from flightctl.core.database import Transaction
-from flightctl.core.model import BookingStatus, FlightStatus, PaymentStatus, RefundStatus, Violation
+from flightctl.core.model.operations import Violation
+from flightctl.core.model.states import BookingStatus, FlightStatus, PaymentStatus, RefundStatus
 from flightctl.core.schema import booking_flights, bookings, flights, payments, refunds, seat_reservations, utc_now
 
 REFUND_GRACE_SECONDS: Final = 900

@@ -14,7 +14,8 @@ from sqlalchemy import select, update
 from flightctl.core import inventory, money, payments, records, sweeper
 from flightctl.core.database import Operation, Transaction
 from flightctl.core.errors import FlightctlError, InvalidFlightError
-from flightctl.core.model import BookingStatus, HoldOutcome, PaymentStatus, RefundStatus, Violation
+from flightctl.core.model.operations import Violation
+from flightctl.core.model.states import BookingStatus, HoldOutcome, PaymentStatus, RefundStatus
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import bookings, flights, refunds, seat_reservations, utc_now
 

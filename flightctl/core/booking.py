@@ -22,15 +22,8 @@ from flightctl.core.errors import (
     ValidationError,
 )
 from flightctl.core.identifiers import new_booking_id, new_payment_id, parse_identifier, storable
-from flightctl.core.model import (
-    Booking,
-    BookingStatus,
-    BookRequest,
-    BookResult,
-    FlightType,
-    PaymentSource,
-    PaymentStatus,
-)
+from flightctl.core.model.bookings import Booking, BookRequest, BookResult
+from flightctl.core.model.states import BookingStatus, FlightType, PaymentSource, PaymentStatus
 from flightctl.core.offers import Offer, Quoted
 from flightctl.core.prepared import Step
 from flightctl.core.routing import check_connection

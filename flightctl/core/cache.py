@@ -7,10 +7,9 @@ with one warning. Values that nobody here would have written are misses, not fai
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from flightctl.core.breaker import CALL_TIMEOUT, Breaker
 from flightctl.core.counters import Counters
@@ -44,16 +43,14 @@ _COUNT: Final = re.compile(rb"(\d{1,5}):(\d{1,19})", re.ASCII)
 _VERSION: Final = re.compile(rb"\d{1,19}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class SeatCount:
+class SeatCount(NamedTuple):
     """Available seats of one flight (0 when it is not ACTIVE) at one ``flights.seat_version``."""
 
     seats: int
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class RouteEntry:
+class RouteEntry(NamedTuple):
     """What Redis knew: the routes' bytes, the schedule's version and its clock (microseconds since the epoch)."""
 
     routes: bytes | None

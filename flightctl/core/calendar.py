@@ -1,12 +1,12 @@
 """The fare calendar: the lowest price of each day around a date, from one look at the caches."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from typing import Final
 
 from flightctl.core.errors import ValidationError
-from flightctl.core.model import FareCalendar, FareDay, SearchRequest
+from flightctl.core.model.fares import FareCalendar, FareDay
+from flightctl.core.model.itineraries import SearchRequest
 from flightctl.core.network import zone
 from flightctl.core.routing import Query, to_microseconds
 from flightctl.core.routing_query import find
@@ -42,7 +42,7 @@ def calendar(runtime: Runtime, request: SearchRequest, flex: int) -> FareCalenda
     coming = [day for day in days if day >= today]
     asked = timetables(runtime, source, destination, coming, trace) if coming else []
     counts = seat_counts(runtime, asked, trace) if asked else {}
-    query = replace(query_of(runtime.settings, request, filters, to_microseconds(at)), size=1)
+    query = query_of(runtime.settings, request, filters, to_microseconds(at))._replace(size=1)
     with trace.timing("routing"):
         found = {day: _fare(day, one, counts, query) for day, one in zip(coming, asked, strict=True)}
     trace.flights = len({flight_id for one in asked for flight_id in one.timetable.ids})
@@ -60,6 +60,6 @@ def _around(middle: date, flex: int) -> Sequence[date]:
 
 def _fare(day: date, asked: Asked, counts: dict[str, int], query: Query) -> FareDay:
     available = [counts.get(flight_id, 0) for flight_id in asked.timetable.ids]
-    total, page = find(asked.timetable, available, replace(query, now=asked.now))
+    total, page = find(asked.timetable, available, query._replace(now=asked.now))
     cheapest = itinerary(asked.timetable, page[0], available) if page else None
     return FareDay(day, cheapest, total)

@@ -16,7 +16,7 @@ from typing import Final
 from flightctl.core import records, settlement
 from flightctl.core.errors import ConfigError, ValidationError
 from flightctl.core.identifiers import normal_id
-from flightctl.core.model import CallbackRequest, CallbackResult, SignedCallback
+from flightctl.core.model.payments import CallbackRequest, CallbackResult, SignedCallback
 from flightctl.core.protection import refuse_in_production
 from flightctl.core.runtime import Runtime
 from flightctl.core.schedule import database_now

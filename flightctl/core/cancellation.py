@@ -10,15 +10,8 @@ from flightctl.core import disruption, inventory, money, records
 from flightctl.core.database import Conflict, Operation, Transaction
 from flightctl.core.errors import InvalidStateError, ValidationError
 from flightctl.core.identifiers import normal_id
-from flightctl.core.model import (
-    Booking,
-    BookingStatus,
-    ChangeResult,
-    FlightStatus,
-    HoldOutcome,
-    PaymentStatus,
-    RefundQuote,
-)
+from flightctl.core.model.bookings import Booking, ChangeResult, RefundQuote
+from flightctl.core.model.states import BookingStatus, FlightStatus, HoldOutcome, PaymentStatus
 from flightctl.core.records import Locked
 from flightctl.core.refund_rules import ALL, RefundRule, part_of, percent, price_of_rest, share_of
 from flightctl.core.runtime import Runtime

@@ -14,7 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Integer, Select, Update, bindparam, func, or_, select, update
 
 from flightctl.core.database import Conflict, Transaction
-from flightctl.core.model import BookingStatus, PaymentStatus
+from flightctl.core.model.states import BookingStatus, PaymentStatus
 from flightctl.core.prepared import Step
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import bookings, payments, seat_reservations, utc_now

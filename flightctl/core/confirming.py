@@ -13,7 +13,7 @@ from sqlalchemy import BindParameter, and_, bindparam, case, func, select
 from flightctl.core import inventory, money, records
 from flightctl.core.database import Operation, Transaction
 from flightctl.core.errors import InvariantViolationError
-from flightctl.core.model import BookingStatus, CallbackStatus, FlightStatus, HoldOutcome, PaymentStatus
+from flightctl.core.model.states import BookingStatus, CallbackStatus, FlightStatus, HoldOutcome, PaymentStatus
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import booking_flights, bookings, flights, payments, seat_reservations, utc_now
 

@@ -11,10 +11,9 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from flightctl.core.errors import ConfigError
 from flightctl.core.settings_file import read_document
@@ -29,8 +28,7 @@ _CURRENT_LINE: Final = re.compile(
 _EXAMPLE: Final = "Write `contexts: {staging: {database.url: mysql+pymysql://…, environment: staging}}` into it."
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """``settings`` as they are written; ``by`` is what chose it: BY_OPTION, BY_VARIABLE or BY_FILE."""
 
     name: str
@@ -43,8 +41,7 @@ class Context:
         return self.by == BY_OPTION
 
 
-@dataclass(frozen=True, slots=True)
-class Contexts:
+class Contexts(NamedTuple):
     """What the file holds; ``current`` is empty where it names none."""
 
     path: Path

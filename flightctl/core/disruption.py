@@ -12,7 +12,8 @@ from sqlalchemy import ColumnElement, Insert, and_, bindparam, delete, insert, s
 from sqlalchemy.exc import IntegrityError
 
 from flightctl.core.database import Conflict, Transaction
-from flightctl.core.model import BookingStatus, Disruption, FlightStatus, FlightType
+from flightctl.core.model.disruptions import Disruption
+from flightctl.core.model.states import BookingStatus, FlightStatus, FlightType
 from flightctl.core.routing import check_connection, to_microseconds
 from flightctl.core.schema import booking_flights, bookings, disruptions, flights, utc_now
 

@@ -4,7 +4,7 @@ The checks stand in the modules ``doctor_…``; what one of them needs and anoth
 """
 
 from flightctl.core import doctor_database, doctor_redis, doctor_servers, doctor_state
-from flightctl.core.model import DoctorCheck
+from flightctl.core.model.operations import DoctorCheck
 from flightctl.core.runtime import Runtime
 
 OK, WARNING, FAILED = "ok", "warning", "failed"

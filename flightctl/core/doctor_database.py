@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from flightctl.core.database import Operation, Transaction
 from flightctl.core.database_errors import translate
 from flightctl.core.errors import FlightctlError
-from flightctl.core.model import DoctorCheck
+from flightctl.core.model.operations import DoctorCheck
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import HEAD_REVISION, utc_now, worker_heartbeats
 from flightctl.core.settings import mask_url

@@ -7,7 +7,7 @@ from typing import Any, Final
 from flightctl.core.cache import Cache
 from flightctl.core.doctor_database import clock_check
 from flightctl.core.errors import FlightctlError
-from flightctl.core.model import DoctorCheck
+from flightctl.core.model.operations import DoctorCheck
 from flightctl.core.runtime import Runtime
 from flightctl.core.settings import mask_url
 

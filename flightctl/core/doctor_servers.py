@@ -1,7 +1,7 @@
 """Doctor's look at each server of a database that has several, and at each replica."""
 
 from flightctl.core.errors import FlightctlError
-from flightctl.core.model import DoctorCheck
+from flightctl.core.model.operations import DoctorCheck
 from flightctl.core.runtime import Runtime
 
 OK, WARNING, FAILED = "ok", "warning", "failed"

@@ -10,7 +10,8 @@ from flightctl.core import disruption, vitals
 from flightctl.core.audit_checks import REFUND_GRACE_SECONDS
 from flightctl.core.database import Transaction
 from flightctl.core.errors import FlightctlError
-from flightctl.core.model import Disruption, DoctorCheck
+from flightctl.core.model.disruptions import Disruption
+from flightctl.core.model.operations import DoctorCheck
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import flights, utc_now
 from flightctl.core.vitals import Vitals, Worker

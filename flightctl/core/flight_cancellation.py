@@ -10,7 +10,8 @@ from flightctl.core.database import Transaction
 from flightctl.core.errors import FlightctlError
 from flightctl.core.flight_rows import BY_ID, require
 from flightctl.core.identifiers import normal_id
-from flightctl.core.model import AffectedBooking, Flight, FlightChange, FlightStatus
+from flightctl.core.model.flights import AffectedBooking, Flight, FlightChange
+from flightctl.core.model.states import FlightStatus
 from flightctl.core.replan import make_plan
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import flights

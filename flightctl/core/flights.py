@@ -15,13 +15,8 @@ from flightctl.core.errors import InvalidStateError, ValidationError
 from flightctl.core.flight_cancellation import cancel, preview_cancel
 from flightctl.core.flight_rows import BY_ID, require
 from flightctl.core.identifiers import normal_id, parse_identifier
-from flightctl.core.model import (
-    Flight,
-    FlightChange,
-    FlightSeats,
-    FlightStatus,
-    Quote,
-)
+from flightctl.core.model.flights import Flight, FlightChange, FlightSeats, Quote
+from flightctl.core.model.states import FlightStatus
 from flightctl.core.network import zone
 from flightctl.core.replan import make_plan
 from flightctl.core.routing import to_microseconds

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from flightctl.core.database import Database, Transaction
 from flightctl.core.database_errors import duplicate_key, translate
-from flightctl.core.model import CallbackStatus, ForcedOutcome
+from flightctl.core.model.states import CallbackStatus, ForcedOutcome
 from flightctl.core.prepared import Step
 from flightctl.core.schema import mock_gateway_ledger, utc_now
 from flightctl.core.settings import Settings

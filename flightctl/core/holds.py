@@ -21,7 +21,9 @@ from flightctl.core.errors import (
     ValidationError,
 )
 from flightctl.core.identifiers import normal_id, storable
-from flightctl.core.model import BookingStatus, ChangeResult, ExtendResult, Hold, Page, Skipped
+from flightctl.core.model.bookings import ChangeResult, ExtendResult, Hold, Skipped
+from flightctl.core.model.pages import Page
+from flightctl.core.model.states import BookingStatus
 from flightctl.core.prepared import Step
 from flightctl.core.records import Locked
 from flightctl.core.runtime import Runtime

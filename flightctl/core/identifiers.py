@@ -4,7 +4,7 @@ import secrets
 from typing import Final
 
 from flightctl.core.errors import InvalidFlightError, ValidationError
-from flightctl.core.model import FlightType
+from flightctl.core.model.states import FlightType
 
 LOCATOR_ALPHABET: Final = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 """A-Z and 2-9 without I, L and O, which are mistaken for 1 and 0."""

@@ -15,7 +15,8 @@ from flightctl.core.cache import SeatCount
 from flightctl.core.database import Conflict, Operation, Transaction
 from flightctl.core.errors import InvalidFlightError, InvariantViolationError, NoSeatsAvailableError
 from flightctl.core.identifiers import MAX_LEGS
-from flightctl.core.model import Flight, FlightStatus, HoldOutcome
+from flightctl.core.model.flights import Flight
+from flightctl.core.model.states import FlightStatus, HoldOutcome
 from flightctl.core.offers import Offer
 from flightctl.core.prepared import Step
 from flightctl.core.runtime import Runtime
@@ -434,7 +435,7 @@ def change_seats(
 
 def seats_on(tx: Transaction, flight_id: str) -> Any:
     """``total, available, held, confirmed`` seats of one flight, None when there is none."""
-    from flightctl.core.model import BookingStatus
+    from flightctl.core.model.states import BookingStatus
     from flightctl.core.schema import booking_flights, bookings
 
     held = (

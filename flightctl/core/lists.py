@@ -11,18 +11,10 @@ from flightctl.core import inventory, money, records, schedule
 from flightctl.core.database import Transaction
 from flightctl.core.errors import ValidationError
 from flightctl.core.identifiers import normal_id, storable
-from flightctl.core.model import (
-    Booking,
-    BookingEvent,
-    BookingStatus,
-    CallbackStatus,
-    FlightStatus,
-    LatePayment,
-    Page,
-    Payment,
-    PaymentStatus,
-    RefundStatus,
-)
+from flightctl.core.model.bookings import Booking, BookingEvent
+from flightctl.core.model.pages import Page
+from flightctl.core.model.payments import LatePayment, Payment
+from flightctl.core.model.states import BookingStatus, CallbackStatus, FlightStatus, PaymentStatus, RefundStatus
 from flightctl.core.network import airport, day_anywhere
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import booking_events, booking_flights, bookings, flights, payments, refunds

@@ -7,7 +7,8 @@ from sqlalchemy import bindparam, func, select
 from flightctl.core.database import Transaction
 from flightctl.core.errors import InvalidFlightError
 from flightctl.core.identifiers import normal_id
-from flightctl.core.model import BookingStatus, ManifestEntry, PaymentStatus
+from flightctl.core.model.flights import ManifestEntry
+from flightctl.core.model.states import BookingStatus, PaymentStatus
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import booking_flights, bookings, flights, payments
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flightctl import __version__
 from flightctl.core.loops import Loop
-from flightctl.core.model import BookingStatus
+from flightctl.core.model.states import BookingStatus
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import HEAD_REVISION
 from flightctl.core.vitals_watch import Look, VitalsWatch

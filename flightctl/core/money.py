@@ -9,14 +9,8 @@ from sqlalchemy import Boolean, bindparam, case, func, insert, select, update
 from flightctl.core.database import Conflict, Transaction
 from flightctl.core.errors import PaymentNotFoundError
 from flightctl.core.identifiers import new_refund_id
-from flightctl.core.model import (
-    PAYMENT_TRANSITIONS,
-    CallbackStatus,
-    Payment,
-    PaymentSource,
-    PaymentStatus,
-    RefundStatus,
-)
+from flightctl.core.model.payments import Payment
+from flightctl.core.model.states import PAYMENT_TRANSITIONS, CallbackStatus, PaymentSource, PaymentStatus, RefundStatus
 from flightctl.core.refund_rules import part_of
 from flightctl.core.schema import payments, refunds, utc_now
 

@@ -6,11 +6,10 @@ bisection, and only the lines asked for are parsed.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, lru_cache
 from math import asin, cos, radians, sin, sqrt
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from flightctl.core.errors import UnknownAirportError
 from flightctl.core.resources import resource
@@ -36,8 +35,7 @@ OTHER_NAMES: Final = {"bombay": "BOM", "madras": "MAA", "calcutta": "CCU", "beng
 """Cities that agents call by a name the table does not have."""
 
 
-@dataclass(frozen=True, slots=True)
-class Airport:
+class Airport(NamedTuple):
     """``country`` is ISO 3166 alpha-2, ``zone`` an IANA name, the position in degrees north and east."""
 
     iata: str

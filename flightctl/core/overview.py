@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from flightctl.core import vitals
 from flightctl.core.database import Transaction
-from flightctl.core.model import BookingStatus, FlightStatus
+from flightctl.core.model.states import BookingStatus, FlightStatus
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import bookings, flights, seat_reservations, utc_now
 from flightctl.core.vitals import Vitals

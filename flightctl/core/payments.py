@@ -18,7 +18,8 @@ from flightctl.core.database import Transaction
 from flightctl.core.errors import DatabaseUnavailableError, FlightctlError, OutcomeUnknownError, SchemaMismatchError
 from flightctl.core.gateway import Gateway, MockGateway
 from flightctl.core.identifiers import normal_id
-from flightctl.core.model import BookingStatus, CallbackStatus, ForcedOutcome, PaymentStatus, ProcessResult
+from flightctl.core.model.payments import ProcessResult
+from flightctl.core.model.states import BookingStatus, CallbackStatus, ForcedOutcome, PaymentStatus
 from flightctl.core.protection import refuse_in_production
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import payments, utc_now

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from flightctl.core.errors import FlightctlError, ValidationError
 from flightctl.core.identifiers import normal_id, parse_identifier
-from flightctl.core.model import FlightType
+from flightctl.core.model.states import FlightType
 
 FORMAT: Final = "flightctl re-accommodation plan 1"
 

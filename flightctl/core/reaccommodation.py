@@ -16,7 +16,8 @@ from flightctl.core import disruption, inventory, records
 from flightctl.core.cancellation import cancel_booking
 from flightctl.core.database import Conflict, Operation, Transaction
 from flightctl.core.errors import BookingNotFoundError, InvariantViolationError, LockAcquisitionFailedError
-from flightctl.core.model import BookingStatus, FlightStatus, Reaccommodated, ReaccommodateResult
+from flightctl.core.model.disruptions import Reaccommodated, ReaccommodateResult
+from flightctl.core.model.states import BookingStatus, FlightStatus
 from flightctl.core.plan_file import Alternative, Plan, PlannedBooking
 from flightctl.core.records import Locked
 from flightctl.core.routing import check_connection, to_microseconds

@@ -9,7 +9,8 @@ from sqlalchemy import bindparam, case, func, insert, null, select, update
 from flightctl.core.database import Conflict, Transaction
 from flightctl.core.errors import BookingNotFoundError
 from flightctl.core.identifiers import storable
-from flightctl.core.model import BOOKING_TRANSITIONS, Booking, BookingStatus, FlightType, PaymentStatus
+from flightctl.core.model.bookings import Booking
+from flightctl.core.model.states import BOOKING_TRANSITIONS, BookingStatus, FlightType, PaymentStatus
 from flightctl.core.prepared import Step
 from flightctl.core.schema import (
     booking_events,

@@ -1,8 +1,7 @@
 """What is asked of Redis, and how: without redis-py, which takes long to import."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from flightctl.core.redis_url import Address
 
@@ -10,8 +9,7 @@ Words = tuple[str | bytes | int, ...]
 """A command and its arguments."""
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """``words`` as Redis takes them. ``key`` tells a cluster the node, or ``node`` does (see ``Wire.servers``)."""
 
     words: Words

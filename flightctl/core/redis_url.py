@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from flightctl.core.errors import ConfigError
@@ -44,8 +44,7 @@ class Login:
     password: str | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
+class Tls(NamedTuple):
     """Files in PEM, "" where not given; ``verify`` as the setting ``redis.tls_verify`` has it."""
 
     ca: str = ""
@@ -76,8 +75,7 @@ class Tls:
         return context
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """One Redis, however many servers it has. ``addresses``: the server, some nodes, or the sentinels."""
 
     kind: Kind

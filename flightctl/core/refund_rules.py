@@ -5,10 +5,9 @@ the smallest rule's time before it, and after it, nothing goes back. Without rul
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from flightctl.core.durations import format_duration, parse_duration
 
@@ -17,8 +16,7 @@ ALL: Final = Decimal(1)
 MAX_RULES: Final = 24
 
 
-@dataclass(frozen=True, slots=True)
-class RefundRule:
+class RefundRule(NamedTuple):
     """``share`` (0 to 1) of the price goes back from ``seconds`` before the departure on."""
 
     seconds: float

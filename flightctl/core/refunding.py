@@ -10,7 +10,8 @@ from flightctl.core.database import Operation, Transaction
 from flightctl.core.errors import InvalidStateError
 from flightctl.core.gateway import Gateway, MockGateway
 from flightctl.core.identifiers import storable
-from flightctl.core.model import PaymentSource, PaymentStatus, RefundResult, RefundStatus
+from flightctl.core.model.payments import RefundResult
+from flightctl.core.model.states import PaymentSource, PaymentStatus, RefundStatus
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import payments, refunds, utc_now
 

@@ -10,14 +10,8 @@ from flightctl.core import inventory, money, payments, records, settlement, swee
 from flightctl.core.database import Transaction
 from flightctl.core.errors import ValidationError
 from flightctl.core.identifiers import normal_id
-from flightctl.core.model import (
-    BookingStatus,
-    CallbackRequest,
-    CallbackStatus,
-    ForcedOutcome,
-    PaymentStatus,
-    Rehearsal,
-)
+from flightctl.core.model.payments import CallbackRequest, Rehearsal
+from flightctl.core.model.states import BookingStatus, CallbackStatus, ForcedOutcome, PaymentStatus
 from flightctl.core.protection import refuse_in_production
 from flightctl.core.runtime import Runtime
 

@@ -15,7 +15,8 @@ from sqlalchemy import select
 
 from flightctl.core import disruption, records, schedule
 from flightctl.core.database import Transaction
-from flightctl.core.model import FlightStatus, FlightType, itinerary_identifier
+from flightctl.core.model.itineraries import itinerary_identifier
+from flightctl.core.model.states import FlightStatus, FlightType
 from flightctl.core.plan_file import Alternative, Plan, PlannedBooking
 from flightctl.core.routing import Timetable, to_instant, to_microseconds
 from flightctl.core.runtime import Runtime

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 Row = tuple[str, str, str, int, int, int]
 """flight id, source, destination, departure, arrival (microseconds since the epoch), price (hundredths)."""
@@ -65,8 +65,7 @@ class Timetable:
         return self.min_connection <= min_connection and max_connection <= self.max_connection
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """What one search asks. ``now`` and the connection times are microseconds; ``page`` counts from 0."""
 
     seats: int
@@ -83,8 +82,7 @@ class Query:
     filters: "Filters | None" = None
 
 
-@dataclass(frozen=True, slots=True)
-class Filters:
+class Filters(NamedTuple):
     """What else an itinerary must be. Airports are IATA codes in upper case."""
 
     via: frozenset[str] = frozenset()

@@ -7,17 +7,17 @@ it: a difference of two prefix sums.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 from flightctl.core.routing import Filters, Query, Timetable
 
 
-@dataclass(frozen=True, slots=True)
-class First:
+class First(NamedTuple):
     """A usable first leg, and the slices of middle legs and of last legs that follow it (empty where none may)."""
 
-    index: int
+    flight: int
+    """Its index in the timetable."""
     direct: bool
     """It arrives at the destination; both slices are empty."""
     middle_low: int
@@ -26,8 +26,7 @@ class First:
     last_high: int
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(NamedTuple):
     """The usable flights, connected. ``middles`` and ``lasts`` are flight indices; slices are positions in them."""
 
     firsts: list[First]

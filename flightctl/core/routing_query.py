@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 from typing import Final
 
-from flightctl.core.model import itinerary_identifier
+from flightctl.core.model.itineraries import itinerary_identifier
 from flightctl.core.routing import MAX_LEGS, Filters, Query, Timetable
 from flightctl.core.routing_graph import Graph, connect
 from flightctl.core.routing_weights import Weighed, weigh
@@ -106,9 +106,9 @@ def _fitting(timetable: Timetable, weighed: Weighed, filters: Filters) -> list[i
     sums: list[int] = []
     for bundle in weighed.bundles:
         lasts = list(zip(bundle.lasts, last_prices, last_arrivals, strict=True))
-        sums += [weight for weight, first in bundle.directs if filters.fits(timetable, (first.index,))]
+        sums += [weight for weight, first in bundle.directs if filters.fits(timetable, (first.flight,))]
         for weight, first in bundle.firsts:
-            budget, latest = most - prices[first.index], longest + timetable.departures[first.index]
+            budget, latest = most - prices[first.flight], longest + timetable.departures[first.flight]
             ends = lasts[first.last_low : first.last_high]
             sums += [weight + last for last, price, arrival in ends if price <= budget and arrival <= latest]
             for j in range(first.middle_low, first.middle_high):
@@ -178,15 +178,15 @@ def _between(weighed: Weighed, least: int, greatest: int) -> Iterator[tuple[int,
         lasts, onward = bundle.lasts, bundle.onward
         for weight, first in bundle.directs:
             if least <= weight <= greatest:
-                yield weight, (first.index,)
+                yield weight, (first.flight,)
         for weight, first in bundle.firsts:
             rest = greatest - weight
             for k in range(first.last_low, first.last_high):
                 if least <= weight + lasts[k] <= greatest:
-                    yield weight + lasts[k], (first.index, graph.lasts[k])
+                    yield weight + lasts[k], (first.flight, graph.lasts[k])
             for j in range(first.middle_low, first.middle_high):
                 if onward[j] <= rest:
                     both = weight + weighed.middles[j]
                     for k in range(graph.middle_lows[j], graph.middle_highs[j]):
                         if least <= both + lasts[k] <= greatest:
-                            yield both + lasts[k], (first.index, graph.middles[j], graph.lasts[k])
+                            yield both + lasts[k], (first.flight, graph.middles[j], graph.lasts[k])

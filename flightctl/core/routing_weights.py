@@ -6,8 +6,7 @@ The least sum over a slice is therefore an exact bound.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from flightctl.core.routing import MAX_LEGS, Query, SortKey, Timetable
 from flightctl.core.routing_graph import First, Graph
@@ -22,8 +21,7 @@ _ORDER: Final[dict[SortKey, tuple[SortKey, SortKey, SortKey]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Strides:
+class _Strides(NamedTuple):
     """What a hundredth, a minute and a later departure weigh."""
 
     price: int
@@ -35,8 +33,7 @@ class _Strides:
     """Minutes; no itinerary is shorter. Durations count from it, since only what is never negative can be packed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
+class Bundle(NamedTuple):
     """First legs, with their weights, and the weights of what follows them.
 
     Their departures lie equally far within their minutes: only then is floor((arrival - departure) / minute) a
@@ -51,8 +48,7 @@ class Bundle:
     """Per middle leg: its weight and the least of the last legs that follow it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Weighed:
+class Weighed(NamedTuple):
     """A graph whose itineraries' order is that of the sums of their legs' weights."""
 
     graph: Graph
@@ -62,9 +58,9 @@ class Weighed:
 
 def _strides(timetable: Timetable, graph: Graph, query: Query, direction: int) -> _Strides:
     """Each is wider than all below it can be, so that sums compare like the tuples they stand for."""
-    departures = {timetable.departures[first.index] for first in graph.firsts}
+    departures = {timetable.departures[first.flight] for first in graph.firsts}
     landings = [timetable.arrivals[i] for i in graph.lasts]
-    landings += [timetable.arrivals[first.index] for first in graph.firsts if first.direct]
+    landings += [timetable.arrivals[first.flight] for first in graph.firsts if first.direct]
     shortest = (min(landings) - max(departures)) // _MINUTE
     widths = {
         "price": MAX_LEGS * max(timetable.prices) + 1,
@@ -88,15 +84,15 @@ def weigh(timetable: Timetable, graph: Graph, query: Query, direction: int) -> W
     middles = [strides.price * timetable.prices[i] for i in graph.middles]
     bundles: dict[int, Bundle] = {}
     for first in graph.firsts:
-        departure = timetable.departures[first.index]
+        departure = timetable.departures[first.flight]
         minute, within = divmod(departure, _MINUTE)
         if within not in bundles:
             bundles[within] = _bundle(timetable, graph, strides, middles, within)
         bundle = bundles[within]
-        weight = strides.price * timetable.prices[first.index] + strides.rank * strides.ranks[departure]
+        weight = strides.price * timetable.prices[first.flight] + strides.rank * strides.ranks[departure]
         weight -= strides.minute * (minute + strides.shortest)
         if first.direct:
-            landing = strides.minute * ((timetable.arrivals[first.index] - within) // _MINUTE)
+            landing = strides.minute * ((timetable.arrivals[first.flight] - within) // _MINUTE)
             bundle.directs.append((weight + landing, first))
         else:
             bundle.firsts.append((weight, first))

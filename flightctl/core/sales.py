@@ -20,7 +20,8 @@ from flightctl.core.errors import ValidationError
 from flightctl.core.flight_rows import BY_ID, require
 from flightctl.core.identifiers import normal_id
 from flightctl.core.inventory import to_flight
-from flightctl.core.model import BookingStatus, Flight, HoldOutcome
+from flightctl.core.model.flights import Flight
+from flightctl.core.model.states import BookingStatus, HoldOutcome
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import booking_events, bookings, seat_reservations, utc_now
 

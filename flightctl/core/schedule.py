@@ -16,7 +16,7 @@ from sqlalchemy import Select, bindparam, case, func, select, update
 from flightctl.core.cache import SeatCount
 from flightctl.core.database import Transaction
 from flightctl.core.errors import InternalError
-from flightctl.core.model import FlightStatus
+from flightctl.core.model.states import FlightStatus
 from flightctl.core.prepared import Step
 from flightctl.core.routing import Row, Timetable, build, to_instant, to_microseconds
 from flightctl.core.schema import flights, gathered, hundredths, microseconds, schedule_state, utc_now

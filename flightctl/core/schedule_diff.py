@@ -15,15 +15,8 @@ from sqlalchemy import bindparam, func, select
 from flightctl.core import schedule
 from flightctl.core.database import Transaction
 from flightctl.core.errors import ValidationError
-from flightctl.core.model import (
-    BookingStatus,
-    DifferenceKind,
-    FieldChange,
-    FlightDifference,
-    FlightStatus,
-    ImportOutcome,
-    ImportRequest,
-)
+from flightctl.core.model.schedules import DifferenceKind, FieldChange, FlightDifference, ImportOutcome, ImportRequest
+from flightctl.core.model.states import BookingStatus, FlightStatus
 from flightctl.core.network import to_local
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import booking_flights, bookings, flights

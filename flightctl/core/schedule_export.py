@@ -8,7 +8,9 @@ from sqlalchemy import bindparam, func, select
 
 from flightctl.core import inventory, schedule
 from flightctl.core.errors import ValidationError
-from flightctl.core.model import ExportedRow, ExportRequest, ExportResult, Flight, FlightStatus
+from flightctl.core.model.flights import Flight
+from flightctl.core.model.schedules import ExportedRow, ExportRequest, ExportResult
+from flightctl.core.model.states import FlightStatus
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import flights
 from flightctl.core.search import resolve_day

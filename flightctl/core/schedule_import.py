@@ -18,14 +18,8 @@ from flightctl.core import flights as flight_cases
 from flightctl.core import inventory, schedule
 from flightctl.core.database import Transaction
 from flightctl.core.errors import InvalidFlightError, InvalidStateError, ValidationError
-from flightctl.core.model import (
-    DifferenceKind,
-    FlightDifference,
-    FlightStatus,
-    ImportOutcome,
-    ImportRequest,
-    ImportResult,
-)
+from flightctl.core.model.schedules import DifferenceKind, FlightDifference, ImportOutcome, ImportRequest, ImportResult
+from flightctl.core.model.states import FlightStatus
 from flightctl.core.runtime import Runtime
 from flightctl.core.schedule_diff import MAX_DAYS, Diff, compare, import_range
 from flightctl.core.schema import flights, utc_now

@@ -4,29 +4,26 @@ Nothing here needs SQLAlchemy when Redis knows everything: what the database mus
 """
 
 import re
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final, cast
 
-from flightctl.core.errors import ServiceUnavailableError, ValidationError
-from flightctl.core.model import (
-    FlightType,
+from flightctl.core.errors import ValidationError
+from flightctl.core.model.itineraries import (
     Itinerary,
     ItineraryLeg,
-    PrecomputeResult,
     SearchFilters,
     SearchRequest,
     SearchResult,
     itinerary_identifier,
 )
+from flightctl.core.model.states import FlightType
 from flightctl.core.network import airport, zone
 from flightctl.core.routing import MAX_LEGS, Filters, Query, SortKey, Timetable, to_instant
 from flightctl.core.routing_query import find
 from flightctl.core.runtime import Runtime
-from flightctl.core.search_store import encode, from_database, seat_counts, timetables
+from flightctl.core.search_store import seat_counts, timetables
 from flightctl.core.search_trace import SearchTrace
 from flightctl.core.settings import Settings
 
@@ -55,7 +52,7 @@ def search(runtime: Runtime, request: SearchRequest) -> SearchResult:
         content = tuple(itinerary(timetable, legs, available) for legs in page)
         without = None
         if filters is not None and not total:
-            without, _ = find(timetable, available, replace(query, filters=None))
+            without, _ = find(timetable, available, query._replace(filters=None))
     trace.flights = len(timetable)
     trace.redis = redis_state(runtime)
     return SearchResult(content, request.page, request.size, total, trace=trace, without_filters=without)
@@ -157,37 +154,3 @@ def itinerary(timetable: Timetable, legs: tuple[int, ...], available: list[int])
             for leg in legs
         ),
     )
-
-
-def precompute(runtime: Runtime, *, date: str, days: int, top: int) -> PrecomputeResult:
-    """Fill the routes cache for the ``top`` busiest city pairs of each of ``days`` days from ``date``.
-
-    Raises ValidationError; ServiceUnavailableError when there is no Redis to fill.
-    """
-    from flightctl.core.lists import busiest_pairs
-
-    if not 1 <= days <= 366 or not 1 <= top <= 100_000:
-        raise ValidationError("--days goes from 1 to 366, --top from 1 to 100000")
-    started = time.monotonic()
-    first = resolve_day(date, lambda: now(runtime), None, "--date")
-    _require_redis(runtime, 0)
-    routes = 0
-    for day in (first + timedelta(days=offset) for offset in range(days)):
-        for source, destination in busiest_pairs(runtime, day, top):
-            loaded = from_database(runtime, source, destination, day, runtime.database)
-            value = encode(loaded.timetable, loaded.version)
-            runtime.cache.put_route(source, destination, day, value, loaded.version)
-            _require_redis(runtime, routes)
-            routes += 1
-    return PrecomputeResult(routes, days, round((time.monotonic() - started) * 1000))
-
-
-def _require_redis(runtime: Runtime, routes: int) -> None:
-    if not runtime.cache.enabled:
-        raise ServiceUnavailableError(
-            "there is no Redis to fill" if not runtime.cache.configured else "Redis is not usable",
-            hint="Set FLIGHTCTL_REDIS_URL."
-            if not runtime.cache.configured
-            else "`flightctl doctor` tells what is down.",
-            details={"routes": routes},
-        )

@@ -7,7 +7,7 @@ from typing import Final
 from flightctl.core.amounts import parse_amount
 from flightctl.core.durations import parse_duration
 from flightctl.core.errors import ValidationError
-from flightctl.core.model import SearchFilters
+from flightctl.core.model.itineraries import SearchFilters
 from flightctl.core.network import airport, zone
 from flightctl.core.routing import MAX_LEGS, Filters, to_instant
 

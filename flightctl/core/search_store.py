@@ -6,9 +6,8 @@ Nothing here needs SQLAlchemy when Redis knows everything: what the database mus
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from flightctl.core.cache import RouteEntry, SeatCount
 from flightctl.core.errors import DatabaseUnavailableError
@@ -28,8 +27,7 @@ _STALE_SECONDS: Final = 20.0
 60 s after which a newer count, and its version with it, is forgotten."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """One day's timetable, the clock in microseconds, and what the database said where its seats may be believed."""
 
     timetable: Timetable

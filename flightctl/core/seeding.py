@@ -12,7 +12,8 @@ from flightctl.core import schedule
 from flightctl.core.cache import SeatCount
 from flightctl.core.database import Transaction
 from flightctl.core.errors import ValidationError
-from flightctl.core.model import FlightStatus, SeedRequest, SeedResult
+from flightctl.core.model.schedules import SeedRequest, SeedResult
+from flightctl.core.model.states import FlightStatus
 from flightctl.core.protection import refuse_in_production
 from flightctl.core.resources import resource
 from flightctl.core.routing import to_microseconds

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from flightctl.core.contexts import Context, choose
 from flightctl.core.durations import format_duration, parse_duration
@@ -29,8 +29,7 @@ _KINDS: Final = {
 """Those that a value can fail to be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting: dotted key, kind, default and bounds.
 
     Kinds: ``str``, ``secret``, ``int``, ``ratio``, ``duration`` (kept in seconds), ``rules`` (RefundRules), ``choice``.

@@ -21,16 +21,9 @@ from flightctl.core.errors import (
     ValidationError,
 )
 from flightctl.core.identifiers import new_payment_id, normal_id
-from flightctl.core.model import (
-    BookingStatus,
-    CallbackRequest,
-    CallbackResult,
-    CallbackStatus,
-    ChangeResult,
-    HoldOutcome,
-    PaymentSource,
-    PaymentStatus,
-)
+from flightctl.core.model.bookings import ChangeResult
+from flightctl.core.model.payments import CallbackRequest, CallbackResult
+from flightctl.core.model.states import BookingStatus, CallbackStatus, HoldOutcome, PaymentSource, PaymentStatus
 from flightctl.core.records import Locked
 from flightctl.core.runtime import Runtime
 

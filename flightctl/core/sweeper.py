@@ -24,7 +24,8 @@ from flightctl.core.errors import (
     SchemaMismatchError,
     ValidationError,
 )
-from flightctl.core.model import BookingStatus, FlightStatus, HoldOutcome, SweepResult
+from flightctl.core.model.operations import SweepResult
+from flightctl.core.model.states import BookingStatus, FlightStatus, HoldOutcome
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import booking_events, booking_flights, bookings, flights, seat_reservations, utc_now
 

@@ -6,7 +6,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from flightctl.core.model import Flight
+from flightctl.core.model.flights import Flight
 from flightctl.core.network import to_local
 from flightctl.core.timetable_row import (
     MAX_DAY_OFFSET,

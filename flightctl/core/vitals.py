@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Select, case, func, or_, select
 
 from flightctl.core.database import Transaction
-from flightctl.core.model import BookingStatus, PaymentSource, PaymentStatus, RefundStatus
+from flightctl.core.model.states import BookingStatus, PaymentSource, PaymentStatus, RefundStatus
 from flightctl.core.schema import bookings, payments, refunds, seat_reservations, utc_now, worker_heartbeats
 from flightctl.core.workers import ALIVE_SECONDS
 

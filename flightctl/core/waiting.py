@@ -16,7 +16,8 @@ from flightctl.core.errors import (
     WaitTimeoutError,
 )
 from flightctl.core.identifiers import normal_id
-from flightctl.core.model import BOOKING_TRANSITIONS, Booking, BookingStatus
+from flightctl.core.model.bookings import Booking
+from flightctl.core.model.states import BOOKING_TRANSITIONS, BookingStatus
 from flightctl.core.runtime import Runtime
 from flightctl.core.workers import processor_alive
 

@@ -3,37 +3,40 @@
 Modules by area; ``base`` holds what they share.
 """
 
-from typing import Any
+from importlib import import_module
+from typing import Any, Final
 
 from flightctl.views.base import View
+
+_VIEWS: Final = {
+    "ArchiveResult": ("operations", "ARCHIVED"),
+    "BookResult": ("bookings", "BOOKED"),
+    "Booking": ("bookings", "BOOKING"),
+    "CallbackResult": ("payments", "CALLBACK"),
+    "ChangeResult": ("bookings", "CHANGED_BOOKING"),
+    "ExtendResult": ("holds", "EXTENDED"),
+    "Flight": ("flights", "FLIGHT"),
+    "FlightChange": ("flights", "CHANGED_FLIGHT"),
+    "FlightSeats": ("flights", "SEATS"),
+    "Hold": ("holds", "HOLD"),
+    "Payment": ("payments", "PAYMENT"),
+    "PrecomputeResult": ("operations", "PRECOMPUTED"),
+    "ProcessResult": ("payments", "PROCESSED"),
+    "Quote": ("flights", "COMPUTED"),
+    "RefundQuote": ("bookings", "QUOTE"),
+    "RefundResult": ("payments", "REFUNDED"),
+    "Rehearsal": ("payments", "REHEARSED"),
+    "SeedResult": ("operations", "SEEDED"),
+    "SignedCallback": ("payments", "SIGNED"),
+    "SweepResult": ("operations", "SWEPT"),
+}
+"""Of each record: the module and the name of its view. Names, so that a command loads only what it shows."""
 
 
 def view_of(record: Any) -> View:
     """The view of a single record, by its type."""
-    from flightctl.core import model
-    from flightctl.views import bookings, flights, holds, operations, payments
-
-    if isinstance(record, model.Quote):  # one flight is shown as that flight
-        return flights.COMPUTED if len(record.flights) > 1 else flights.QUOTED_FLIGHT
-    by_type: dict[type, View] = {
-        model.BookResult: bookings.BOOKED,
-        model.Booking: bookings.BOOKING,
-        model.ChangeResult: bookings.CHANGED_BOOKING,
-        model.CallbackResult: payments.CALLBACK,
-        model.ExtendResult: holds.EXTENDED,
-        model.Flight: flights.FLIGHT,
-        model.FlightChange: flights.CHANGED_FLIGHT,
-        model.FlightSeats: flights.SEATS,
-        model.Payment: payments.PAYMENT,
-        model.Hold: holds.HOLD,
-        model.PrecomputeResult: operations.PRECOMPUTED,
-        model.ProcessResult: payments.PROCESSED,
-        model.RefundQuote: bookings.QUOTE,
-        model.RefundResult: payments.REFUNDED,
-        model.Rehearsal: payments.REHEARSED,
-        model.SeedResult: operations.SEEDED,
-        model.SignedCallback: payments.SIGNED,
-        model.SweepResult: operations.SWEPT,
-        model.ArchiveResult: operations.ARCHIVED,
-    }
-    return by_type[type(record)]
+    area, name = _VIEWS[type(record).__name__]
+    if name == "COMPUTED" and len(record.flights) == 1:  # one flight is shown as that flight
+        name = "QUOTED_FLIGHT"
+    view: View = getattr(import_module(f"flightctl.views.{area}"), name)
+    return view

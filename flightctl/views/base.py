@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from flightctl.core.errors import UnknownAirportError
 
@@ -13,8 +12,7 @@ Fields = Mapping[str, Any]
 """A record as its JSON object: camelCase keys in order; strings, numbers, booleans, None, lists and objects."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(NamedTuple):
     """A column on a terminal. Where the terminal is too narrow, ``wide`` moves to a line of its own, where it can still
     be copied whole, and ``prose`` is wrapped."""
 
@@ -27,8 +25,7 @@ class Cell:
     """Colours, as rich names them; by the text, as statuses are, where None."""
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """``columns`` are those of CSV and of plain tables: stable, and keys of what ``fields`` returns unless ``flat``
     makes them. ``id_keys``: where ``-q`` finds the id, the first that has one. ``nested``: a key with records."""
 

@@ -1,13 +1,18 @@
 """Bookings and their events."""
 
-from decimal import Decimal
-from typing import Any, Final
+from __future__ import annotations
 
-from flightctl.core import model
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
 from flightctl.views.base import Cell, Fields, View, instant, money, text_of
 
+if TYPE_CHECKING:
+    from flightctl.core.model.bookings import Booking, BookingEvent, BookResult, ChangeResult, RefundQuote
+    from flightctl.core.model.flights import ManifestEntry
 
-def booking(record: model.Booking) -> dict[str, Any]:
+
+def booking(record: Booking) -> dict[str, Any]:
     return {
         "bookingId": record.booking_id,
         "userId": record.user_id,
@@ -24,16 +29,16 @@ def booking(record: model.Booking) -> dict[str, Any]:
     }
 
 
-def _booked(record: model.BookResult) -> Fields:
+def _booked(record: BookResult) -> Fields:
     return booking(record.booking) | {"replayed": record.replayed}
 
 
-def _changed_booking(record: model.ChangeResult) -> Fields:
+def _changed_booking(record: ChangeResult) -> Fields:
     reason = record.booking.failure_reason
     return booking(record.booking) | {"replayed": False, "changed": record.changed, "failureReason": reason}
 
 
-def _listed_booking(record: model.Booking) -> Fields:
+def _listed_booking(record: Booking) -> Fields:
     return booking(record) | {"failureReason": record.failure_reason, "updatedAt": instant(record.updated_at)}
 
 
@@ -62,7 +67,7 @@ BOOKING: Final = View(
 )
 
 
-def _quote(record: model.RefundQuote) -> Fields:
+def _quote(record: RefundQuote) -> Fields:
     return {
         "bookingId": record.booking_id,
         "status": record.status.value,
@@ -83,7 +88,7 @@ QUOTE: Final = View(
 )
 
 
-def _event(record: model.BookingEvent) -> Fields:
+def _event(record: BookingEvent) -> Fields:
     return {
         "bookingId": record.booking_id,
         "at": instant(record.at),
@@ -108,7 +113,7 @@ EVENT: Final = View(
 )
 
 
-def _manifest_entry(record: model.ManifestEntry) -> Fields:
+def _manifest_entry(record: ManifestEntry) -> Fields:
     return {
         "bookingId": record.booking_id,
         "userId": record.user_id,

@@ -1,12 +1,17 @@
 """Bookings that wait to be moved, and what became of those that a plan named."""
 
-from typing import Any, Final
+from __future__ import annotations
 
-from flightctl.core import model
+from typing import TYPE_CHECKING, Any, Final
+
 from flightctl.views.base import Cell, Fields, View, instant, money, text_of
 
+if TYPE_CHECKING:
+    from flightctl.core.model.disruptions import Disruption, Reaccommodated, ReaccommodateResult
+    from flightctl.core.model.flights import AffectedBooking
 
-def disruption(record: model.Disruption) -> dict[str, Any]:
+
+def disruption(record: Disruption) -> dict[str, Any]:
     return {
         "bookingId": record.booking_id,
         "flightId": record.flight_id,
@@ -18,7 +23,7 @@ def disruption(record: model.Disruption) -> dict[str, Any]:
 DISRUPTION: Final = View(disruption, ("bookingId", "flightId", "flightIdentifier", "since"), id_keys=("bookingId",))
 
 
-def affected(record: model.AffectedBooking) -> dict[str, Any]:
+def affected(record: AffectedBooking) -> dict[str, Any]:
     return {
         "bookingId": record.booking_id,
         "userId": record.user_id,
@@ -49,7 +54,7 @@ AFFECTED: Final = View(
 )
 
 
-def _reaccommodated(record: model.Reaccommodated) -> dict[str, Any]:
+def _reaccommodated(record: Reaccommodated) -> dict[str, Any]:
     return {
         "bookingId": record.booking_id,
         "outcome": record.outcome,
@@ -60,7 +65,7 @@ def _reaccommodated(record: model.Reaccommodated) -> dict[str, Any]:
     }
 
 
-def reaccommodated_document(result: model.ReaccommodateResult) -> dict[str, Any]:
+def reaccommodated_document(result: ReaccommodateResult) -> dict[str, Any]:
     return {
         **{outcome: result.count(outcome) for outcome in ("moved", "cancelled", "unchanged", "failed")},
         "bookings": [_reaccommodated(booking) for booking in result.bookings],

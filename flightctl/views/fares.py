@@ -1,11 +1,15 @@
 """Fare calendars: the lowest price of each day, on a terminal shaded from the lowest to the highest."""
 
+from __future__ import annotations
+
 from datetime import date
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from flightctl.core import model
 from flightctl.views.base import Cell, Fields, View, money, text_of
+
+if TYPE_CHECKING:
+    from flightctl.core.model.fares import FareCalendar, FareDay
 
 _SHADES: Final = ("····", "░░░░", "▒▒▒▒", "▓▓▓▓", "████")
 """From the lowest price to the highest; what is left of the map without colours."""
@@ -13,7 +17,7 @@ _COLORS: Final = ("#1a9850", "#91cf60", "#fee08b", "#fc8d59", "#d73027")
 _COLUMNS: Final = ("date", "price", "flightIdentifier", "totalElements")
 
 
-def _fare(record: model.FareDay) -> Fields:
+def _fare(record: FareDay) -> Fields:
     return {
         "date": record.date.isoformat(),
         "price": None if record.cheapest is None else money(record.cheapest.price),
@@ -22,7 +26,7 @@ def _fare(record: model.FareDay) -> Fields:
     }
 
 
-def calendar_document(calendar: model.FareCalendar) -> dict[str, Any]:
+def calendar_document(calendar: FareCalendar) -> dict[str, Any]:
     """As its JSON has it."""
     return {
         "source": calendar.source,
@@ -32,7 +36,7 @@ def calendar_document(calendar: model.FareCalendar) -> dict[str, Any]:
     }
 
 
-def calendar_view(calendar: model.FareCalendar) -> View:
+def calendar_view(calendar: FareCalendar) -> View:
     """The view of this calendar's days: what is low depends on the others."""
     prices = [day.cheapest.price for day in calendar.content if day.cheapest is not None]
     low, high = min(prices, default=Decimal(0)), max(prices, default=Decimal(0))

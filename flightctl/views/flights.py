@@ -1,13 +1,18 @@
 """Flights, itineraries and their seats."""
 
-from typing import Any, Final
+from __future__ import annotations
 
-from flightctl.core import model
+from typing import TYPE_CHECKING, Any, Final
+
 from flightctl.views.base import Cell, Fields, View, arrival, clock, day_and_time, duration, local, money, text_of
 from flightctl.views.disruptions import AFFECTED, affected
 
+if TYPE_CHECKING:
+    from flightctl.core.model.flights import Flight, FlightChange, FlightSeats, Quote
+    from flightctl.core.model.itineraries import Itinerary, ItineraryLeg, SearchResult
 
-def _leg(record: model.ItineraryLeg) -> dict[str, Any]:
+
+def _leg(record: ItineraryLeg) -> dict[str, Any]:
     return {
         "flightId": record.flight_id,
         "source": record.source,
@@ -19,7 +24,7 @@ def _leg(record: model.ItineraryLeg) -> dict[str, Any]:
     }
 
 
-def _itinerary(record: model.Itinerary) -> Fields:
+def _itinerary(record: Itinerary) -> Fields:
     first, last = record.legs[0], record.legs[-1]
     return {
         "flightIdentifier": record.flight_identifier,
@@ -68,7 +73,7 @@ ITINERARY: Final = View(
 )  # fmt: skip
 
 
-def search_document(result: model.SearchResult) -> dict[str, Any]:
+def search_document(result: SearchResult) -> dict[str, Any]:
     """The page of a search as its JSON has it."""
     return {
         "content": [_itinerary(itinerary) for itinerary in result.content],
@@ -81,7 +86,7 @@ def search_document(result: model.SearchResult) -> dict[str, Any]:
     }
 
 
-def flight(record: model.Flight) -> dict[str, Any]:
+def flight(record: Flight) -> dict[str, Any]:
     return {
         "flightId": record.flight_id,
         "carrier": record.carrier,
@@ -119,7 +124,7 @@ FLIGHT: Final = View(
 )
 
 
-def _computed(record: model.Quote) -> Fields:
+def _computed(record: Quote) -> Fields:
     first, last = record.flights[0], record.flights[-1]
     return {
         "flightIdentifier": record.flight_identifier,
@@ -148,7 +153,7 @@ COMPUTED: Final = View(
 )  # fmt: skip
 
 
-def _seats(record: model.FlightSeats) -> Fields:
+def _seats(record: FlightSeats) -> Fields:
     return {
         "flightId": record.flight.flight_id,
         "status": record.flight.status.value,
@@ -167,7 +172,7 @@ SEATS: Final = View(
 )
 
 
-def _changed_flight(record: model.FlightChange) -> Fields:
+def _changed_flight(record: FlightChange) -> Fields:
     return flight(record.flight) | {
         "changed": record.changed,
         "bookings": list(record.bookings),

@@ -1,12 +1,16 @@
 """Holds that are running, and what became of those that were to run longer."""
 
-from typing import Any, Final
+from __future__ import annotations
 
-from flightctl.core import model
+from typing import TYPE_CHECKING, Any, Final
+
 from flightctl.views.base import Cell, Fields, View, instant, text_of
 
+if TYPE_CHECKING:
+    from flightctl.core.model.bookings import ExtendResult, Hold, Skipped
 
-def _hold(record: model.Hold) -> dict[str, Any]:
+
+def _hold(record: Hold) -> dict[str, Any]:
     return {
         "bookingId": record.booking_id,
         "userId": record.user_id,
@@ -44,11 +48,11 @@ HOLD: Final = View(
 )  # fmt: skip
 
 
-def skipped(record: model.Skipped) -> dict[str, Any]:
+def skipped(record: Skipped) -> dict[str, Any]:
     return {"bookingId": record.booking_id, "reason": record.reason}
 
 
-def _extended(record: model.ExtendResult) -> Fields:
+def _extended(record: ExtendResult) -> Fields:
     return {
         "extended": record.extended,
         "skipped": [skipped(one) for one in record.skipped],

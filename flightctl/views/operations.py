@@ -1,16 +1,26 @@
 """What operators' commands report: sweep, seed, routes, audit, doctor, database and settings."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any, Final
 
-from flightctl.core import model
 from flightctl.views.base import Cell, Fields, View, printable, text_of
 from flightctl.views.disruptions import disruption
 
 if TYPE_CHECKING:
     from flightctl.core.grants import Grant
+    from flightctl.core.model.operations import (
+        ArchiveResult,
+        AuditResult,
+        DoctorCheck,
+        PrecomputeResult,
+        SweepResult,
+        Violation,
+    )
+    from flightctl.core.model.schedules import SeedResult
 
 
-def _swept(record: model.SweepResult) -> Fields:
+def _swept(record: SweepResult) -> Fields:
     return {
         "expiredBookings": record.expired_bookings,
         "expiredReservations": record.expired_reservations,
@@ -23,7 +33,7 @@ def _swept(record: model.SweepResult) -> Fields:
 SWEPT: Final = View(_swept, ("expiredBookings", "expiredReservations", "seatsReleased", "flights", "tookMs"))
 
 
-def _seeded(record: model.SeedResult) -> Fields:
+def _seeded(record: SeedResult) -> Fields:
     return {
         "flights": record.flights,
         "added": record.added,
@@ -37,14 +47,14 @@ def _seeded(record: model.SeedResult) -> Fields:
 SEEDED: Final = View(_seeded, ("flights", "added", "airports", "from", "to", "skipped"))
 
 
-def _precomputed(record: model.PrecomputeResult) -> Fields:
+def _precomputed(record: PrecomputeResult) -> Fields:
     return {"routes": record.routes, "days": record.days, "tookMs": record.took_ms}
 
 
 PRECOMPUTED: Final = View(_precomputed, ("routes", "days", "tookMs"))
 
 
-def violation_fields(record: model.Violation) -> Fields:
+def violation_fields(record: Violation) -> Fields:
     return {
         "kind": record.kind,
         "flightId": record.flight_id,
@@ -66,7 +76,7 @@ VIOLATION: Final = View(
 )
 
 
-def audit_document(result: model.AuditResult) -> dict[str, Any]:
+def audit_document(result: AuditResult) -> dict[str, Any]:
     """``disrupted`` stands in it only where bookings wait to be moved."""
     document: dict[str, Any] = {
         "flightsChecked": result.flights_checked,
@@ -79,7 +89,7 @@ def audit_document(result: model.AuditResult) -> dict[str, Any]:
     return document
 
 
-def _check(record: model.DoctorCheck) -> Fields:
+def _check(record: DoctorCheck) -> Fields:
     return {"name": record.name, "state": record.state, "detail": record.detail, "hint": record.hint}
 
 
@@ -97,7 +107,7 @@ CHECK: Final = View(
 )
 
 
-def doctor_document(checks: tuple[model.DoctorCheck, ...]) -> dict[str, Any]:
+def doctor_document(checks: tuple[DoctorCheck, ...]) -> dict[str, Any]:
     return {"healthy": all(check.state != "failed" for check in checks), "checks": [_check(check) for check in checks]}
 
 
@@ -125,7 +135,7 @@ USED_CONTEXT: Final = View(
 )
 
 
-def _archived(record: model.ArchiveResult) -> Fields:
+def _archived(record: ArchiveResult) -> Fields:
     return {
         "flights": record.flights,
         "bookings": record.bookings,
@@ -138,7 +148,7 @@ def _archived(record: model.ArchiveResult) -> Fields:
 ARCHIVED: Final = View(_archived, ("flights", "bookings", "kept", "before", "tookMs"))
 
 
-def _grant(record: "Grant") -> Fields:
+def _grant(record: Grant) -> Fields:
     return {"role": record.role.value, "statement": record.statement}
 
 

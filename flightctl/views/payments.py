@@ -1,12 +1,24 @@
 """Payments, refunds, and what the processor did."""
 
-from typing import Any, Final
+from __future__ import annotations
 
-from flightctl.core import model
+from typing import TYPE_CHECKING, Any, Final
+
 from flightctl.views.base import Fields, View, instant, money, text_of
 
+if TYPE_CHECKING:
+    from flightctl.core.model.payments import (
+        CallbackResult,
+        LatePayment,
+        Payment,
+        ProcessResult,
+        RefundResult,
+        Rehearsal,
+        SignedCallback,
+    )
 
-def _payment(record: model.Payment) -> dict[str, Any]:
+
+def _payment(record: Payment) -> dict[str, Any]:
     return {
         "paymentId": record.payment_id,
         "bookingId": record.booking_id,
@@ -23,11 +35,11 @@ def _payment(record: model.Payment) -> dict[str, Any]:
     }
 
 
-def _refunded(record: model.RefundResult) -> Fields:
+def _refunded(record: RefundResult) -> Fields:
     return _payment(record.payment) | {"changed": record.changed}
 
 
-def _callback(record: model.CallbackResult) -> Fields:
+def _callback(record: CallbackResult) -> Fields:
     return {
         "paymentId": record.payment_id,
         "bookingId": record.booking_id,
@@ -37,7 +49,7 @@ def _callback(record: model.CallbackResult) -> Fields:
     }
 
 
-def _processed(record: model.ProcessResult) -> Fields:
+def _processed(record: ProcessResult) -> Fields:
     return {
         "claimed": record.claimed,
         "succeeded": record.succeeded,
@@ -48,7 +60,7 @@ def _processed(record: model.ProcessResult) -> Fields:
     }
 
 
-def _signed(record: model.SignedCallback) -> Fields:
+def _signed(record: SignedCallback) -> Fields:
     request = record.request
     return {
         "bookingId": request.booking_id,
@@ -61,7 +73,7 @@ def _signed(record: model.SignedCallback) -> Fields:
     }
 
 
-def _rehearsed(record: model.Rehearsal) -> Fields:
+def _rehearsed(record: Rehearsal) -> Fields:
     return {
         "bookingId": record.booking_id,
         "paymentId": record.payment_id,
@@ -80,7 +92,7 @@ def _flat_rehearsal(fields: Fields) -> Fields:
     return {**fields, "callbacks": "; ".join(told)}
 
 
-def _late(record: model.LatePayment) -> Fields:
+def _late(record: LatePayment) -> Fields:
     paid = _payment(record.payment)
     return {
         "paymentId": paid["paymentId"],

@@ -1,12 +1,14 @@
 """Schedule files: what an import changes, and rows of an export."""
 
+from __future__ import annotations
+
 from typing import Any, Final
 
-from flightctl.core import model
+from flightctl.core.model.schedules import DifferenceKind, ExportedRow, FlightDifference, ImportResult
 from flightctl.views.base import Cell, Fields, View, day_and_time, local, money, printable, text_of
 
 
-def _difference(record: model.FlightDifference) -> Fields:
+def _difference(record: FlightDifference) -> Fields:
     return {
         "kind": record.kind.value,
         "flightId": record.flight_id,
@@ -64,8 +66,8 @@ DIFFERENCE: Final = View(
 )  # fmt: skip
 
 
-def import_document(result: model.ImportResult) -> dict[str, Any]:
-    kinds = model.DifferenceKind
+def import_document(result: ImportResult) -> dict[str, Any]:
+    kinds = DifferenceKind
     at_stake = [one for one in result.differences if one.bookings]
     return {
         "file": result.file,
@@ -89,7 +91,7 @@ def import_document(result: model.ImportResult) -> dict[str, Any]:
     }
 
 
-def import_summary(result: model.ImportResult) -> str:
+def import_summary(result: ImportResult) -> str:
     """One line for people."""
     document = import_document(result)
     told = ", ".join(f"{document[key]:,} {key}" for key in ("unchanged", "new", "changed", "gone"))
@@ -97,7 +99,7 @@ def import_summary(result: model.ImportResult) -> str:
     return f"{document['flights']:,} flights in the file from {document['from']} to {document['to']}: {told}{stake}."
 
 
-def _row(record: model.ExportedRow) -> Fields:
+def _row(record: ExportedRow) -> Fields:
     return {
         "carrier": record.carrier,
         "flightNumber": record.flight_number,

@@ -196,7 +196,8 @@ def test_a_result_is_printed_before_the_error(tmp_path: Path) -> None:
     program = """
 import flightctl.core.settlement as s
 from flightctl.core.errors import WaitTimeoutError
-from flightctl.core.model import CallbackResult, PaymentStatus, BookingStatus
+from flightctl.core.model.payments import CallbackResult
+from flightctl.core.model.states import BookingStatus, PaymentStatus
 def confirm(*_):
     raise WaitTimeoutError("late", result=CallbackResult("p", "b", PaymentStatus.SUCCESS, BookingStatus.PENDING, True))
 s.confirm = confirm

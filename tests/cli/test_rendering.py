@@ -17,7 +17,9 @@ from typing import Any
 
 import pytest
 
-from flightctl.core import model
+from flightctl.core.model.bookings import BookResult, ChangeResult
+from flightctl.core.model.itineraries import SearchResult
+from flightctl.core.model.operations import DoctorCheck, SweepResult
 from flightctl.render import Output, print_record, print_rows
 from flightctl.views import view_of
 from flightctl.views.base import View, arrival, duration
@@ -128,9 +130,9 @@ def test_every_result_of_a_command_has_its_view() -> None:
 def test_the_keys_of_the_specification() -> None:
     book = "bookingId userId flightType flightIdentifier noOfSeats totalPrice status flightIds expiresAt createdAt paymentId"
     for record, keys in (
-        (model.BookResult(samples.BOOKING, True), f"{book} idempotencyKey replayed"),
-        (model.ChangeResult(samples.BOOKING, True), f"{book} idempotencyKey replayed changed failureReason"),
-        (model.SweepResult(), "expiredBookings expiredReservations seatsReleased flights tookMs"),
+        (BookResult(samples.BOOKING, True), f"{book} idempotencyKey replayed"),
+        (ChangeResult(samples.BOOKING, True), f"{book} idempotencyKey replayed changed failureReason"),
+        (SweepResult(), "expiredBookings expiredReservations seatsReleased flights tookMs"),
         (samples.RECORDS[15][1], "flights added airports from to skipped"),
         (samples.RECORDS[6][1], "paymentId bookingId paymentStatus bookingStatus changed"),
     ):
@@ -156,7 +158,7 @@ def test_flight_times_have_the_offsets_of_their_airports() -> None:
      (1, 21, (2, False, True)), (1, 60, (3, False, False)), (7, 21, (2, False, True))],
 )  # fmt: skip
 def test_pages_of_a_search(page: int, total: int, expected: tuple[int, bool, bool]) -> None:
-    document = search_document(model.SearchResult((), page, 20, total))
+    document = search_document(SearchResult((), page, 20, total))
     assert (document["totalPages"], document["first"], document["last"]) == expected
     assert list(document) == ["content", "page", "size", "totalElements", "totalPages", "first", "last"]
 
@@ -283,7 +285,7 @@ def test_prose_is_wrapped_and_nothing_is_cut(width: int, monkeypatch: pytest.Mon
     from flightctl.views.operations import CHECK
 
     monkeypatch.setenv("COLUMNS", str(width))
-    check = CHECK.fields(model.DoctorCheck("processor", "warning", "word " * 30, "hint"))
+    check = CHECK.fields(DoctorCheck("processor", "warning", "word " * 30, "hint"))
     lines = list(table_lines(CHECK, [check], color=False))
     assert len(lines) > 2
     assert " ".join(lines).split().count("word") == 30

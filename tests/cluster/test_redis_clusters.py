@@ -12,9 +12,10 @@ import pytest
 
 from flightctl.core.audit import audit
 from flightctl.core.cache import SeatCount
-from flightctl.core.model import SearchRequest
+from flightctl.core.model.itineraries import SearchRequest
+from flightctl.core.precompute import precompute
 from flightctl.core.runtime import Runtime
-from flightctl.core.search import precompute, search
+from flightctl.core.search import search
 from tests.checker import violations
 from tests.concurrency import crew as acts
 from tests.concurrency.crew import Crew, Job, codes

@@ -143,7 +143,7 @@ def perform(runtime: Runtime, job: Job, conflicts: list[int] | None = None) -> O
 
 def book(runtime: Runtime, identifier: str, seats: int = 1, key: str | None = None, user: str = "asha") -> Any:
     from flightctl.core.booking import book as act
-    from flightctl.core.model import BookRequest
+    from flightctl.core.model.bookings import BookRequest
 
     result = act(runtime, BookRequest(identifier, user, seats=seats, idempotency_key=key))
     return {"booking": result.booking.booking_id, "replayed": result.replayed, "status": result.booking.status.value}
@@ -177,7 +177,8 @@ def release(runtime: Runtime, booking: str, yes: bool = False, seats: int | None
 def callback(
     runtime: Runtime, booking: str, status: str = "SUCCESS", payment: str | None = None, amount: str | None = None
 ) -> Any:
-    from flightctl.core.model import CallbackRequest, CallbackStatus
+    from flightctl.core.model.payments import CallbackRequest
+    from flightctl.core.model.states import CallbackStatus
     from flightctl.core.settlement import callback as act
 
     money = None if amount is None else Decimal(amount)
@@ -202,7 +203,7 @@ def sweep(runtime: Runtime, batch_size: int | None = None) -> Any:
 
 
 def process(runtime: Runtime, outcome: str | None = None, everything: bool = True, booking: str | None = None) -> Any:
-    from flightctl.core.model import ForcedOutcome
+    from flightctl.core.model.states import ForcedOutcome
     from flightctl.core.payments import process as act
 
     forced = None if outcome is None else ForcedOutcome(outcome)

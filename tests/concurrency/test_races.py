@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, func, update
 
 from flightctl.core import booking, claims, database, inventory, payments, records, sweeper
 from flightctl.core.gateway import MockGateway
-from flightctl.core.model import BookingStatus, ForcedOutcome, HoldOutcome
+from flightctl.core.model.states import BookingStatus, ForcedOutcome, HoldOutcome
 from flightctl.core.schema import bookings, utc_now
 from flightctl.core.schema import payments as payments_table
 from tests.concurrency import crew as acts

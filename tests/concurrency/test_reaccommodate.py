@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import bindparam, update
 
 from flightctl.core import disruption, inventory, reaccommodation, records
-from flightctl.core.model import HoldOutcome
+from flightctl.core.model.states import HoldOutcome
 from flightctl.core.schema import bookings, seat_reservations, utc_now
 from tests.concurrency import crew as acts
 from tests.concurrency.conftest import on

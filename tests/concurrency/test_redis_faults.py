@@ -12,7 +12,7 @@ import pytest
 
 from flightctl.core import cache, locks
 from flightctl.core.cache import Cache, SeatCount
-from flightctl.core.model import SearchRequest
+from flightctl.core.model.itineraries import SearchRequest
 from flightctl.core.runtime import Runtime
 from flightctl.core.search import search
 from tests import faults

@@ -12,7 +12,7 @@ from flightctl.core import archive as module
 from flightctl.core import disruption
 from flightctl.core.archive import archive
 from flightctl.core.errors import ValidationError
-from flightctl.core.model import ArchiveResult
+from flightctl.core.model.operations import ArchiveResult
 from flightctl.core.payments import process
 from tests.builders import LONG_AGO, TWO_LEGS, World, at
 from tests.checker import violations

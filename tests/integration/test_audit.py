@@ -12,7 +12,7 @@ import pytest
 
 from flightctl.core import audit as audit_module
 from flightctl.core.audit import audit
-from flightctl.core.model import AuditResult
+from flightctl.core.model.operations import AuditResult
 from tests.builders import DIRECT, LONG_AGO, TWO_LEGS, World, text_of
 from tests.conftest import Cli
 

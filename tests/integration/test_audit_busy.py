@@ -18,7 +18,10 @@ from flightctl.core.audit_checks import on_cancelled_flights
 from flightctl.core.booking import book
 from flightctl.core.database import Transaction
 from flightctl.core.errors import FlightctlError
-from flightctl.core.model import BookRequest, CallbackRequest, CallbackStatus, Violation
+from flightctl.core.model.bookings import BookRequest
+from flightctl.core.model.operations import Violation
+from flightctl.core.model.payments import CallbackRequest
+from flightctl.core.model.states import CallbackStatus
 from flightctl.core.runtime import Runtime
 from tests.builders import TWO_LEGS, World
 from tests.conftest import Cli

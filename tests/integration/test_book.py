@@ -19,7 +19,8 @@ from flightctl.core.errors import (
     ValidationError,
     WaitTimeoutError,
 )
-from flightctl.core.model import BookingStatus, BookRequest, FlightType
+from flightctl.core.model.bookings import BookRequest
+from flightctl.core.model.states import BookingStatus, FlightType
 from flightctl.core.waiting import await_status
 from tests.builders import DAY, DIRECT, LONG_AGO, THREE_LEGS, TWO_LEGS, World, at, text_of, unchanged
 from tests.checker import exact

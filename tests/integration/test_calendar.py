@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from flightctl.core.calendar import calendar
-from flightctl.core.model import FareCalendar, SearchFilters, SearchRequest
+from flightctl.core.model.fares import FareCalendar
+from flightctl.core.model.itineraries import SearchFilters, SearchRequest
 from flightctl.core.runtime import Runtime
 from tests import oracle
 from tests.builders import DAY, ZONES, World, at

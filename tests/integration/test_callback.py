@@ -129,7 +129,8 @@ def test_success_says_who_did_what(world: World) -> None:
 
 def test_failure_gives_back_all_legs_and_says_why(world: World) -> None:
     from flightctl.core.lists import show_booking
-    from flightctl.core.model import CallbackRequest, CallbackStatus
+    from flightctl.core.model.payments import CallbackRequest
+    from flightctl.core.model.states import CallbackStatus
     from flightctl.core.settlement import callback
 
     world.line()

@@ -12,7 +12,7 @@ import pytest
 from flightctl.core import claims, confirming, payments
 from flightctl.core.errors import DatabaseUnavailableError, FlightctlError
 from flightctl.core.gateway import MockGateway
-from flightctl.core.model import ForcedOutcome
+from flightctl.core.model.states import ForcedOutcome
 from flightctl.core.payments import process
 from flightctl.core.settlement import confirm
 from tests.builders import THREE_LEGS, TWO_LEGS, World

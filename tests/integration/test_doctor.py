@@ -14,7 +14,7 @@ import pytest
 
 from flightctl.core.database import Database
 from flightctl.core.doctor import examine
-from flightctl.core.model import DoctorCheck
+from flightctl.core.model.operations import DoctorCheck
 from flightctl.core.runtime import Runtime
 from tests.builders import LONG_AGO, World, text_of
 from tests.conftest import Backend

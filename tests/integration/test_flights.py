@@ -15,7 +15,7 @@ from flightctl.core.errors import (
     UnknownAirportError,
     ValidationError,
 )
-from flightctl.core.model import FlightChange
+from flightctl.core.model.flights import FlightChange
 from tests.builders import DAY, TWO_LEGS, World, at, text_of, unchanged
 
 LOCAL = f"{DAY:%Y-%m-%d}"

@@ -7,7 +7,7 @@ import pytest
 
 from flightctl.core import holds
 from flightctl.core.errors import BookingNotFoundError, HoldExpiredError, InvalidStateError, ValidationError
-from flightctl.core.model import ExtendResult, Hold
+from flightctl.core.model.bookings import ExtendResult, Hold
 from tests.builders import THREE_LEGS, TWO_LEGS, World, at, text_of, unchanged
 
 DAY_SECONDS = 86400

@@ -9,7 +9,9 @@ from flightctl.core import cancellation, disruption, payments, refunding
 from flightctl.core.audit import audit
 from flightctl.core.errors import FlightctlError, IdempotencyMismatchError, InvalidStateError, ValidationError
 from flightctl.core.lists import list_payments, show_payment
-from flightctl.core.model import ForcedOutcome, Payment, RefundQuote
+from flightctl.core.model.bookings import RefundQuote
+from flightctl.core.model.payments import Payment
+from flightctl.core.model.states import ForcedOutcome
 from flightctl.core.runtime import Runtime
 from flightctl.core.settlement import confirm
 from tests.builders import TWO_LEGS, World, unchanged

@@ -10,7 +10,8 @@ from flightctl.core import lists, payments, records
 from flightctl.core.claims import claim_payments
 from flightctl.core.errors import BookingNotFoundError, FlightctlError, InvalidStateError, PaymentNotFoundError
 from flightctl.core.gateway import MockGateway
-from flightctl.core.model import ForcedOutcome, ProcessResult
+from flightctl.core.model.payments import ProcessResult
+from flightctl.core.model.states import ForcedOutcome
 from flightctl.core.payments import process, run_once
 from flightctl.core.refunding import refund
 from flightctl.core.settlement import confirm

@@ -13,7 +13,7 @@ from flightctl.core import cancellation, disruption, flights, payments
 from flightctl.core.audit import audit
 from flightctl.core.doctor import examine
 from flightctl.core.errors import InvalidFlightError, ValidationError
-from flightctl.core.model import ReaccommodateResult
+from flightctl.core.model.disruptions import ReaccommodateResult
 from flightctl.core.plan_file import read_plan
 from flightctl.core.reaccommodation import reaccommodate
 from tests.builders import DAY, TWO_LEGS, World, at, unchanged

@@ -8,7 +8,8 @@ import pytest
 
 from flightctl.core import lists
 from flightctl.core.errors import BookingNotFoundError, EnvironmentProtectedError, ValidationError
-from flightctl.core.model import ForcedOutcome, LatePayment
+from flightctl.core.model.payments import LatePayment
+from flightctl.core.model.states import ForcedOutcome
 from flightctl.core.payments import process
 from flightctl.core.rehearsal import trigger
 from tests.builders import TWO_LEGS, World, unchanged

@@ -11,7 +11,7 @@ import pytest
 
 from flightctl.core.errors import ValidationError
 from flightctl.core.flights import cancel, update
-from flightctl.core.model import (
+from flightctl.core.model.schedules import (
     DifferenceKind,
     ExportRequest,
     ImportOutcome,

@@ -19,9 +19,10 @@ from flightctl.core.errors import (
     UnknownAirportError,
     ValidationError,
 )
-from flightctl.core.model import SearchResult, SeedRequest
+from flightctl.core.model.itineraries import SearchResult
+from flightctl.core.model.schedules import SeedRequest
+from flightctl.core.precompute import precompute
 from flightctl.core.runtime import Runtime
-from flightctl.core.search import precompute
 from flightctl.core.seeding import seed
 from tests import oracle
 from tests.builders import DAY, ZONES, World, at
@@ -415,7 +416,7 @@ def test_prefix(world: World) -> None:
     world.line()
     world.search("DEL", "BLR", runtime=runtime)
     from flightctl.core.booking import book
-    from flightctl.core.model import BookRequest
+    from flightctl.core.model.bookings import BookRequest
 
     book(runtime, BookRequest("F1", "u1"))
     names = {name.decode() for name in world.redis.scan_iter()}
@@ -582,7 +583,7 @@ def test_redis_answers_rubbish(world: World, answer: str) -> None:
 def test_everything_works_without_redis(world: World) -> None:
     """A whole life of bookings with Redis configured and absent: one warning, and no lasting delay."""
     from flightctl.core.booking import book
-    from flightctl.core.model import BookRequest
+    from flightctl.core.model.bookings import BookRequest
     from flightctl.core.settlement import confirm
     from flightctl.core.sweeper import sweep
 

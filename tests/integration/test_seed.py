@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from flightctl.core.errors import EnvironmentProtectedError, FlightctlError, UnknownAirportError, ValidationError
-from flightctl.core.model import SeedRequest, SeedResult
+from flightctl.core.model.schedules import SeedRequest, SeedResult
 from flightctl.core.seeding import seed
 from tests.builders import DAY, World, unchanged
 

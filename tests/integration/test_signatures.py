@@ -14,7 +14,8 @@ import pytest
 
 from flightctl.core.callbacks import receive, sign
 from flightctl.core.errors import ConfigError, EnvironmentProtectedError, ValidationError
-from flightctl.core.model import CallbackRequest, CallbackStatus, SignedCallback
+from flightctl.core.model.payments import CallbackRequest, SignedCallback
+from flightctl.core.model.states import CallbackStatus
 from flightctl.core.runtime import Runtime
 from tests.builders import World, unchanged
 

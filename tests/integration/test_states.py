@@ -15,7 +15,7 @@ from flightctl.core.errors import (
     InvalidStateError,
     ValidationError,
 )
-from flightctl.core.model import ForcedOutcome
+from flightctl.core.model.states import ForcedOutcome
 from flightctl.core.payments import process
 from flightctl.core.settlement import confirm
 from flightctl.core.sweeper import sweep

@@ -17,7 +17,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flightctl.core import search_filters
-from flightctl.core.model import Flight, FlightStatus, SearchFilters
+from flightctl.core.model.flights import Flight
+from flightctl.core.model.itineraries import SearchFilters
+from flightctl.core.model.states import FlightStatus
 from flightctl.core.routing import Query, Row, Timetable, build, check_connection, to_instant, to_microseconds
 from flightctl.core.routing_pack import pack, unpack
 from flightctl.core.routing_query import find
@@ -180,7 +182,7 @@ def test_find_gives_what_trying_everything_gives(flights, ends, seats, max_hops,
     counts = available(table, flights)
     pages = []
     for page in range(len(expected) // size + 2):
-        total, found = find(table, counts, replace(asked, page=page))
+        total, found = find(table, counts, asked._replace(page=page))
         assert total == len(expected)
         assert len(found) == max(0, min(size, total - page * size))
         pages += [tuple(table.ids[i] for i in legs) for legs in found]
@@ -239,7 +241,7 @@ def test_filters_leave_what_trying_everything_leaves(flights, asked, seats, max_
     filtered = query(**wanted, size=size, filters=parse(typed(asked), "DEL", "LHR"))
     pages = []
     for page in range(len(expected) // size + 2):
-        total, found = find(table, available(table, flights), replace(filtered, page=page))
+        total, found = find(table, available(table, flights), filtered._replace(page=page))
         assert total == len(expected)
         pages += [tuple(table.ids[i] for i in legs) for legs in found]
     assert pages == [tuple(f.flight_id for f in legs) for legs in expected]
@@ -426,7 +428,7 @@ def survives(table: Timetable) -> None:
     """Whatever was read can be searched and shown."""
     for sort in SORTS:
         asked = query(sort=sort, min_connection=table.min_connection, max_connection=table.max_connection)
-        total, page = find(table, [9] * len(table), replace(asked, now=-(10**18)))
+        total, page = find(table, [9] * len(table), asked._replace(now=-(10**18)))
         assert len(page) == min(20, total)
     for at in (*table.departures, *table.arrivals):
         to_instant(at)

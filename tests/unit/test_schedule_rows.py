@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flightctl.core.model import Flight, FlightStatus
+from flightctl.core.model.flights import Flight
+from flightctl.core.model.states import FlightStatus
 from flightctl.core.network import to_local, zone
 from flightctl.core.timetable import expand, read_schedule
 from flightctl.core.timetable_rows import Rows, minute, spans

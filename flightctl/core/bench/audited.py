@@ -1,7 +1,7 @@
 """The audit that ends every bench which wrote."""
 
 from flightctl.core.audit import audit
-from flightctl.core.model import Violation
+from flightctl.core.model.operations import Violation
 from flightctl.core.runtime import Runtime
 from flightctl.core.settings import Settings
 

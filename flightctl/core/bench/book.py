@@ -21,7 +21,7 @@ from flightctl.core.database import Database, Transaction
 from flightctl.core.database_url import configured_address
 from flightctl.core.errors import NoSeatsAvailableError, ValidationError
 from flightctl.core.identifiers import new_booking_id, new_payment_id
-from flightctl.core.model import BookRequest
+from flightctl.core.model.bookings import BookRequest
 from flightctl.core.runtime import Runtime
 from flightctl.core.schedule import database_now
 from flightctl.core.schema import flights

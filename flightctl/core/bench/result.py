@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from flightctl.core.model import Violation
+from flightctl.core.model.operations import Violation
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,9 @@ from flightctl.core.bench.selfjoin import count_anew, count_itineraries
 from flightctl.core.booking import book
 from flightctl.core.database import Database
 from flightctl.core.errors import InternalError, NoSeatsAvailableError
-from flightctl.core.model import BookRequest, SearchRequest, SeedRequest
+from flightctl.core.model.bookings import BookRequest
+from flightctl.core.model.itineraries import SearchRequest
+from flightctl.core.model.schedules import SeedRequest
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import flights
 from flightctl.core.search import search

@@ -11,7 +11,7 @@ from flightctl.core.bench.audited import audit_scratch
 from flightctl.core.bench.load import Worker
 from flightctl.core.bench.result import BenchResult, Row, row_of
 from flightctl.core.bench.scratch import changed_settings, scratch
-from flightctl.core.model import SeedRequest
+from flightctl.core.model.schedules import SeedRequest
 from flightctl.core.resources import resource
 from flightctl.core.runtime import Runtime
 from flightctl.core.seeding import CHUNK, DATASETS, seed

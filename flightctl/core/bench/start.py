@@ -66,8 +66,9 @@ def _run(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """The commands' settings: the scratch schema's."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("FLIGHTCTL_")}
+    """The commands' settings: the scratch schema's. Bytecode may be kept, as that of an installed package is."""
+    kept = (name for name in os.environ if not name.startswith("FLIGHTCTL_") and name != "PYTHONDONTWRITEBYTECODE")
+    environment = {name: os.environ[name] for name in kept}
     environment["FLIGHTCTL_CONTEXT"] = ""
     return environment | {
         "FLIGHTCTL_DATABASE_URL": settings["database.url"],

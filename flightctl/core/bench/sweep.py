@@ -18,7 +18,7 @@ from flightctl.core.bench.result import BenchResult, Row, row_of
 from flightctl.core.bench.scratch import changed_settings, scratch
 from flightctl.core.booking import book
 from flightctl.core.errors import NoSeatsAvailableError
-from flightctl.core.model import BookRequest
+from flightctl.core.model.bookings import BookRequest
 from flightctl.core.runtime import Runtime
 from flightctl.core.settings import Settings
 from flightctl.core.sweeper import sweep
