@@ -39,7 +39,9 @@ for i, key in ipairs(KEYS) do
 end
 return 1
 """
-_COUNT: Final = re.compile(rb"(\d{1,5}):(\d{1,19})", re.ASCII)
+_COUNTS: Final = re.compile(rb"^(?:(\d{1,5}):(\d{1,19})$)?.*$", re.MULTILINE)
+_SEATS: Final = re.compile(rb"^(?:(\d{1,5}):\d{1,19}$)?.*$", re.MULTILINE)
+"""Of many values, one a line: what each line holds, or nothing. (A match for each value takes a third of a search.)"""
 _VERSION: Final = re.compile(rb"\d{1,19}", re.ASCII)
 
 
@@ -174,19 +176,27 @@ class Cache:
 
     def seat_counts(self, flight_ids: Sequence[str]) -> dict[str, SeatCount]:
         """The counts that Redis knows; flights it does not know are missing."""
-        counts: dict[str, SeatCount] = {}
+        known = self._known_counts(flight_ids, _COUNTS)
+        return {flight_id: SeatCount(int(seats), int(version)) for flight_id, (seats, version) in known if seats}
+
+    def seats(self, flight_ids: Sequence[str]) -> dict[str, int]:
+        """As ``seat_counts``, without the versions."""
+        return {flight_id: int(seats) for flight_id, seats in self._known_counts(flight_ids, _SEATS) if seats}
+
+    def _known_counts(self, flight_ids: Sequence[str], shape: re.Pattern[bytes]) -> Iterator[tuple[str, Any]]:
+        """Flights and what ``shape`` finds in their values: groups, empty where the value is no count."""
+        hits = 0
         for start in range(0, len(flight_ids), _BATCH):
             batch = flight_ids[start : start + _BATCH]
             values = self._values(self._seat_keys(batch))
             if values is None:
                 break
-            for flight_id, value in zip(batch, values, strict=True):
-                match = _COUNT.fullmatch(value) if isinstance(value, bytes) else None
-                if match:
-                    counts[flight_id] = SeatCount(int(match[1]), int(match[2]))
-        self.counters.add("seats.hits", len(counts))
-        self.counters.add("seats.misses", len(flight_ids) - len(counts))
-        return counts
+            found = shape.findall(b"\n".join([value if isinstance(value, bytes) else b"" for value in values]))
+            if len(found) == len(batch):  # else a value has lines of its own, and no line tells any more whose it is
+                hits += len(batch) - found.count(b"") - found.count((b"", b""))
+                yield from zip(batch, found, strict=True)
+        self.counters.add("seats.hits", hits)
+        self.counters.add("seats.misses", len(flight_ids) - hits)
 
     def _values(self, keys: Sequence[str]) -> list[Any] | None:
         """One value for each key; a cluster takes no MGET of keys in different slots."""

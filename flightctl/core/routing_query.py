@@ -107,7 +107,7 @@ def _fitting(timetable: Timetable, weighed: Weighed, filters: Filters) -> list[i
     for bundle in weighed.bundles:
         lasts = list(zip(bundle.lasts, last_prices, last_arrivals, strict=True))
         sums += [weight for weight, first in bundle.directs if filters.fits(timetable, (first.flight,))]
-        for weight, first in bundle.firsts:
+        for weight, first, _, _ in bundle.firsts:
             budget, latest = most - prices[first.flight], longest + timetable.departures[first.flight]
             ends = lasts[first.last_low : first.last_high]
             sums += [weight + last for last, price, arrival in ends if price <= budget and arrival <= latest]
@@ -127,13 +127,15 @@ def _smallest(weighed: Weighed, count: int) -> list[int]:
     for bundle in weighed.bundles:
         lasts, onward = bundle.lasts, bundle.onward
         sums += [weight for weight, _ in bundle.directs if weight <= limit]
-        for weight, first in bundle.firsts:
+        for weight, first, least_last, least_onward in bundle.firsts:
             rest = limit - weight
-            sums += [weight + last for last in lasts[first.last_low : first.last_high] if last <= rest]
-            for j in range(first.middle_low, first.middle_high):
-                if onward[j] <= rest:
-                    both = weight + middles[j]
-                    sums += [both + last for last in lasts[lows[j] : highs[j]] if both + last <= limit]
+            if least_last <= rest:
+                sums += [weight + last for last in lasts[first.last_low : first.last_high] if last <= rest]
+            if least_onward <= rest:
+                for j in range(first.middle_low, first.middle_high):
+                    if onward[j] <= rest:
+                        both = weight + middles[j]
+                        sums += [both + last for last in lasts[lows[j] : highs[j]] if both + last <= limit]
     sums.sort()
     return sums
 
@@ -142,28 +144,26 @@ def _limit(weighed: Weighed, count: int) -> float:
     """A sum that at least ``count`` itineraries do not exceed, close to the least such; infinite if most are wanted."""
     if count * 2 > weighed.graph.total:
         return inf
-    best: list[int] = []
+    best: list[float] = []
     for bundle in weighed.bundles:
-        lasts, onward = bundle.lasts, bundle.onward
         best += [weight for weight, _ in bundle.directs]
-        for weight, first in bundle.firsts:
-            if first.last_low < first.last_high:
-                best.append(weight + min(lasts[first.last_low : first.last_high]))
-            if first.middle_low < first.middle_high:
-                best.append(weight + min(onward[first.middle_low : first.middle_high]))
+        best += [weight + last for weight, _, last, _ in bundle.firsts if last < inf]
+        best += [weight + onward for weight, _, _, onward in bundle.firsts if onward < inf]
     limit = _nth(best, count, inf)
     best = []
     for bundle in weighed.bundles:
         lasts, onward = bundle.lasts, bundle.onward
         best += [weight for weight, _ in bundle.directs if weight <= limit]
-        for weight, first in bundle.firsts:
+        for weight, first, least_last, least_onward in bundle.firsts:
             rest = limit - weight
-            best += [weight + last for last in lasts[first.last_low : first.last_high] if last <= rest]
-            best += [weight + pair for pair in onward[first.middle_low : first.middle_high] if pair <= rest]
+            if least_last <= rest:
+                best += [weight + last for last in lasts[first.last_low : first.last_high] if last <= rest]
+            if least_onward <= rest:
+                best += [weight + pair for pair in onward[first.middle_low : first.middle_high] if pair <= rest]
     return _nth(best, count, limit)
 
 
-def _nth(values: list[int], count: int, otherwise: float) -> float:
+def _nth(values: list[float], count: int, otherwise: float) -> float:
     """The ``count``-th least value; ``otherwise`` when there are fewer."""
     if count > len(values):
         return otherwise
@@ -179,12 +179,12 @@ def _between(weighed: Weighed, least: int, greatest: int) -> Iterator[tuple[int,
         for weight, first in bundle.directs:
             if least <= weight <= greatest:
                 yield weight, (first.flight,)
-        for weight, first in bundle.firsts:
+        for weight, first, least_last, least_onward in bundle.firsts:
             rest = greatest - weight
-            for k in range(first.last_low, first.last_high):
+            for k in range(first.last_low, first.last_high) if least_last <= rest else ():
                 if least <= weight + lasts[k] <= greatest:
                     yield weight + lasts[k], (first.flight, graph.lasts[k])
-            for j in range(first.middle_low, first.middle_high):
+            for j in range(first.middle_low, first.middle_high) if least_onward <= rest else ():
                 if onward[j] <= rest:
                     both = weight + weighed.middles[j]
                     for k in range(graph.middle_lows[j], graph.middle_highs[j]):

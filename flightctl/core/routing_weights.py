@@ -6,6 +6,7 @@ The least sum over a slice is therefore an exact bound.
 """
 
 from collections.abc import Sequence
+from math import inf
 from typing import Final, NamedTuple
 
 from flightctl.core.routing import MAX_LEGS, Query, SortKey, Timetable
@@ -40,7 +41,8 @@ class Bundle(NamedTuple):
     difference of two integers that each belong to one leg. Flights that depart on the minute are a single bundle.
     """
 
-    firsts: list[tuple[int, First]]
+    firsts: list[tuple[int, First, float, float]]
+    """With the least of the last legs that follow at once, and of ``onward``; infinite where there is none."""
     directs: list[tuple[int, First]]
     """With the weight of the whole itinerary."""
     lasts: list[int]
@@ -95,7 +97,9 @@ def weigh(timetable: Timetable, graph: Graph, query: Query, direction: int) -> W
             landing = strides.minute * ((timetable.arrivals[first.flight] - within) // _MINUTE)
             bundle.directs.append((weight + landing, first))
         else:
-            bundle.firsts.append((weight, first))
+            last = min(bundle.lasts[first.last_low : first.last_high], default=inf)
+            onward = min(bundle.onward[first.middle_low : first.middle_high], default=inf)
+            bundle.firsts.append((weight, first, last, onward))
     return Weighed(graph, middles, list(bundles.values()))
 
 

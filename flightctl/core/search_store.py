@@ -145,8 +145,7 @@ def seat_counts(runtime: Runtime, asked: Sequence[Asked], trace: SearchTrace) ->
     if len(asked) > 1:  # a flight may be in the timetables of two days
         flight_ids = list(dict.fromkeys(flight_id for one in asked for flight_id in one.timetable.ids))
     with trace.timing("cache"):
-        known = runtime.cache.seat_counts(flight_ids) if runtime.cache.enabled else {}
-    counts = {flight_id: count.seats for flight_id, count in known.items()}
+        counts = runtime.cache.seats(flight_ids) if runtime.cache.enabled else {}
     missing = [flight_id for flight_id in flight_ids if flight_id not in counts]
     trace.counts_hit, trace.counts_missed = len(counts), len(missing)
     if missing:
