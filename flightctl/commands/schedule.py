@@ -80,6 +80,8 @@ def import_(
         with progress_bar(session, "flights") as progress:
             result = work.apply(progress)
         _show(session, result)
+        for one in result.unfinished:
+            session.warn(f"{one.flight_id}: {one.reason}")
         preview = result
     if preview.left and not dry_run:
         first = preview.left[0]

@@ -6,6 +6,7 @@ bookings unmarked, and ends them.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Insert, and_, bindparam, delete, insert, select
@@ -44,7 +45,7 @@ _OF_FLIGHT: Final = _ALL.where(
     )
 )
 # Connections through the flight, leg by leg.
-_LEGS: Final = (
+_JOURNEYS: Final = (
     select(
         booking_flights.c.booking_id,
         flights.c.flight_id,
@@ -55,15 +56,15 @@ _LEGS: Final = (
         flights.c.status,
     )
     .join(flights, flights.c.flight_id == booking_flights.c.flight_id)
-    .join(bookings, bookings.c.booking_id == booking_flights.c.booking_id)
-    .where(
-        bookings.c.flight_type == FlightType.COMPUTED.value,
-        bookings.c.status.in_((BookingStatus.PENDING.value, BookingStatus.CONFIRMED.value)),
-        bookings.c.booking_id.in_(
-            select(booking_flights.c.booking_id).where(booking_flights.c.flight_id == bindparam("flight"))
-        ),
-    )
     .order_by(booking_flights.c.booking_id, booking_flights.c.leg_order)
+)
+_JOURNEY: Final = _JOURNEYS.where(booking_flights.c.booking_id == bindparam("id"))
+_LEGS: Final = _JOURNEYS.join(bookings, bookings.c.booking_id == booking_flights.c.booking_id).where(
+    bookings.c.flight_type == FlightType.COMPUTED.value,
+    bookings.c.status.in_((BookingStatus.PENDING.value, BookingStatus.CONFIRMED.value)),
+    bookings.c.booking_id.in_(
+        select(booking_flights.c.booking_id).where(booking_flights.c.flight_id == bindparam("flight"))
+    ),
 )
 
 
@@ -103,6 +104,22 @@ def mark_broken(tx: Transaction, flight_id: str, min_connection: float) -> None:
     ]
     if whole:
         clear(tx, whole)
+
+
+def check_again(tx: Transaction, booking_id: str, min_connection: float) -> str | None:
+    """For a booking that takes seats again after its end, when no change of a flight looked at it: mark it where its
+    connections hold no more, unmark it where they do; returns the flight that it would miss.
+
+    The rows of its flights must be locked, so that nobody changes their times before the booking is CONFIRMED.
+    """
+    rows = tx.execute(_JOURNEY, {"id": booking_id}).all()
+    missed = next((b.flight_id for a, b in pairwise(rows) if _why_broken((a, b), min_connection)), None)
+    marked = mark_of(tx, booking_id) is not None
+    if missed is not None and not marked:
+        _mark(tx, _MARK, {"booking_id": booking_id, "flight_id": missed})
+    elif missed is None and marked:
+        clear(tx, [booking_id])
+    return missed
 
 
 def _why_broken(rows: Sequence[Any], min_connection: float) -> str | None:

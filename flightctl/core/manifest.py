@@ -10,15 +10,22 @@ from flightctl.core.identifiers import normal_id
 from flightctl.core.model.flights import ManifestEntry
 from flightctl.core.model.states import BookingStatus, PaymentStatus
 from flightctl.core.runtime import Runtime
-from flightctl.core.schema import booking_flights, bookings, flights, payments
+from flightctl.core.schema import booking_flights, bookings, flights, payments, refunds
 
 _FLIGHT: Final = select(flights.c.flight_id).where(flights.c.flight_id == bindparam("id"))
 _OTHER_LEGS: Final = booking_flights.alias("other_legs")
 _LEGS: Final = (
     select(func.count()).where(_OTHER_LEGS.c.booking_id == bookings.c.booking_id).correlate(bookings).scalar_subquery()
 )
+_BACK: Final = (
+    select(func.coalesce(func.sum(refunds.c.amount), 0))
+    .where(refunds.c.payment_id == payments.c.payment_id)
+    .correlate(payments)
+    .scalar_subquery()
+)
+# As ``money.standing``: what went or goes back pays for these seats no more.
 _PAID: Final = (
-    select(func.sum(payments.c.amount))
+    select(func.sum(payments.c.amount - payments.c.retained - _BACK))
     .where(payments.c.booking_id == bookings.c.booking_id, payments.c.status == PaymentStatus.SUCCESS.value)
     .correlate(bookings)
     .scalar_subquery()

@@ -192,13 +192,13 @@ def _settle(runtime: Runtime, gateway: Gateway, claim: Claim, forced: ForcedOutc
         return None
     if claim.outcome is None:
         runtime.database.run(lambda tx: money.store_answers(tx, [claim.payment_id], answer))
-    message = None if answer is CallbackStatus.SUCCESS else "declined by the gateway"
-    apply = receive_success if answer is CallbackStatus.SUCCESS else receive_failure
 
     def work(tx: Transaction) -> bool:
         booking = records.lock_booking(tx, claim.booking_id)
         row = money.require_payment(tx, claim.payment_id)
-        return apply(tx, booking, row, actor=PROCESSOR, message=message)
+        if answer is CallbackStatus.SUCCESS:
+            return receive_success(tx, booking, row, actor=PROCESSOR, settings=runtime.settings)
+        return receive_failure(tx, booking, row, actor=PROCESSOR, message="declined by the gateway")
 
     deliver(runtime, claim.booking_id, work)
     return answer
@@ -252,7 +252,7 @@ def _reconcile(runtime: Runtime, gateway: Gateway, limit: int, booking_id: str |
             booking = records.lock_booking(tx, row.booking_id)
             payment = money.require_payment(tx, row.payment_id)
             if answer is CallbackStatus.SUCCESS:
-                receive_success(tx, booking, payment, actor=PROCESSOR)
+                receive_success(tx, booking, payment, actor=PROCESSOR, settings=runtime.settings)
             tx.change(
                 update(payments).where(payments.c.payment_id == row.payment_id, _DISPUTED).values(claimed_until=None)
             )

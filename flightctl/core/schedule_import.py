@@ -18,6 +18,7 @@ from flightctl.core import flights as flight_cases
 from flightctl.core import inventory, schedule
 from flightctl.core.database import Transaction
 from flightctl.core.errors import InvalidFlightError, InvalidStateError, ValidationError
+from flightctl.core.model.flights import FlightChange
 from flightctl.core.model.schedules import DifferenceKind, FlightDifference, ImportOutcome, ImportRequest, ImportResult
 from flightctl.core.model.states import FlightStatus
 from flightctl.core.runtime import Runtime
@@ -134,33 +135,35 @@ class Import:
         load_flights(self._runtime, scheduled, self._diff.flights, told)
 
     def _apply_one(self, one: FlightDifference) -> FlightDifference:
+        change = None
         try:
             if one.outcome is ImportOutcome.REINSTATE:
                 self._reinstate(one)
-                self._update(one)
+                change = self._update(one)
             elif one.outcome is ImportOutcome.UPDATE:
-                self._update(one)
+                change = self._update(one)
             elif one.outcome is ImportOutcome.CANCEL:
-                flight_cases.cancel(self._runtime, one.flight_id, reason=self._reason)
+                change = flight_cases.cancel(self._runtime, one.flight_id, reason=self._reason)
         except (InvalidStateError, InvalidFlightError, ValidationError) as error:
             return replace(one, outcome=ImportOutcome.LEFT, reason=error.message)
-        return replace(one, outcome=_DONE[one.outcome])
+        return replace(one, outcome=_DONE[one.outcome], reason=None if change is None else _to_do_after(change))
 
     @property
     def _reason(self) -> str:
         return f"not in the schedule {Path(self._request.file).name[:60]}"
 
-    def _update(self, one: FlightDifference) -> None:
+    def _update(self, one: FlightDifference) -> FlightChange | None:
         new = {change.name: change.new for change in one.changes if change.name != "status"}
-        if new:
-            flight_cases.update(
-                self._runtime,
-                one.flight_id,
-                departure=new.get("departureTime"),
-                arrival=new.get("arrivalTime"),
-                price=new.get("price"),
-                seats=int(new["totalSeats"]) if "totalSeats" in new else None,
-            )
+        if not new:
+            return None
+        return flight_cases.update(
+            self._runtime,
+            one.flight_id,
+            departure=new.get("departureTime"),
+            arrival=new.get("arrivalTime"),
+            price=new.get("price"),
+            seats=int(new["totalSeats"]) if "totalSeats" in new else None,
+        )
 
     def _reinstate(self, one: FlightDifference) -> None:
         def work(tx: Transaction) -> tuple[int, int]:
@@ -210,6 +213,14 @@ class Import:
             new=diff.new,
             differences=tuple(diff.differences),
         )
+
+
+def _to_do_after(change: FlightChange) -> str | None:
+    """What the change of a flight leaves to be done."""
+    if change.failed:
+        return f"bookings left to the sweep: {', '.join(change.failed)}"
+    broken = [one.booking_id for one in change.affected if one.disrupted]
+    return f"connections that it broke wait to be moved: {', '.join(broken)}" if broken else None
 
 
 def _chunks(numbers: Sequence[int], planned: Sequence[FlightDifference]) -> Iterator[list[int]]:

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy.exc import IntegrityError
 
-from flightctl.core import inventory, money, records
+from flightctl.core import disruption, inventory, money, records
 from flightctl.core.database import Operation, Transaction
 from flightctl.core.errors import (
     FlightctlError,
@@ -26,9 +26,11 @@ from flightctl.core.model.payments import CallbackRequest, CallbackResult
 from flightctl.core.model.states import BookingStatus, CallbackStatus, HoldOutcome, PaymentSource, PaymentStatus
 from flightctl.core.records import Locked
 from flightctl.core.runtime import Runtime
+from flightctl.core.settings import Settings
 
 T = TypeVar("T")
 
+COUNTER: Final = "paid at the counter"
 PAYMENT_ID_LENGTH: Final = 64
 _MONEY_IS_HERE: Final = frozenset({PaymentStatus.SUCCESS, PaymentStatus.REFUND_DUE, PaymentStatus.REFUNDED})
 _NEVER_CHARGED: Final = (PaymentStatus.REQUESTED, PaymentStatus.CANCELLED)
@@ -51,9 +53,11 @@ def callback(runtime: Runtime, request: CallbackRequest) -> CallbackResult:
         row = _reported_payment(tx, booking, payment_id, request)
         changed = row is None
         if row is None:
-            row = _record_unknown(tx, booking, str(payment_id), request, runtime.actor)
+            row = _record_unknown(tx, booking, str(payment_id), request, runtime)
         elif request.status is CallbackStatus.SUCCESS:
-            changed = receive_success(tx, booking, row, actor=runtime.actor, message=request.message)
+            changed = receive_success(
+                tx, booking, row, actor=runtime.actor, settings=runtime.settings, message=request.message
+            )
         else:
             changed = receive_failure(tx, booking, row, actor=runtime.actor, message=request.message)
         after = money.require_payment(tx, row.payment_id)
@@ -99,8 +103,11 @@ def _reported_payment(tx: Transaction, booking: Locked, payment_id: str | None, 
     return row
 
 
-def _record_unknown(tx: Transaction, booking: Locked, payment_id: str, request: CallbackRequest, actor: str) -> Any:
+def _record_unknown(
+    tx: Transaction, booking: Locked, payment_id: str, request: CallbackRequest, runtime: Runtime
+) -> Any:
     """Money under an id that nobody knows is recorded; with the right amount it may pay for the booking."""
+    actor = runtime.actor
     amount = booking.row.total_price if request.amount is None else request.amount
     succeeded = request.status is CallbackStatus.SUCCESS
     row = money.add_payment(
@@ -116,7 +123,7 @@ def _record_unknown(tx: Transaction, booking: Locked, payment_id: str, request: 
     if not succeeded:
         _note(tx, booking, actor, f"payment {payment_id}, unknown until now, reported as failed")
     elif amount == booking.row.total_price:
-        receive_success(tx, booking, row, actor=actor, message=request.message)
+        receive_success(tx, booking, row, actor=actor, settings=runtime.settings, message=request.message)
     else:
         _owe(tx, booking, row, actor, f"{amount} came where {booking.row.total_price} was asked for")
     return row
@@ -146,7 +153,9 @@ def receive_failure(tx: Transaction, booking: Locked, row: Any, *, actor: str, m
     return True
 
 
-def receive_success(tx: Transaction, booking: Locked, row: Any, *, actor: str, message: str | None = None) -> bool:
+def receive_success(
+    tx: Transaction, booking: Locked, row: Any, *, actor: str, settings: Settings, message: str | None = None
+) -> bool:
     """The SUCCESS row of the table, for a payment at the gateway; returns whether anything changed."""
     status = PaymentStatus(row.status)
     if status in _MONEY_IS_HERE:
@@ -155,14 +164,21 @@ def receive_success(tx: Transaction, booking: Locked, row: Any, *, actor: str, m
         _owe(tx, booking, row, actor, "it came after its own failure")
     else:
         money.set_outcome(tx, row, CallbackStatus.SUCCESS)
-        _money_came(tx, booking, row, actor, PaymentSource(row.source), records.clip(message))
+        _money_came(tx, booking, row, actor, PaymentSource(row.source), records.clip(message), settings)
     return True
 
 
 def _money_came(
-    tx: Transaction, booking: Locked, row: Any, actor: str, source: PaymentSource, message: str | None
+    tx: Transaction,
+    booking: Locked,
+    row: Any,
+    actor: str,
+    source: PaymentSource,
+    message: str | None,
+    settings: Settings,
 ) -> FlightctlError | None:
     """Give the money its seats, or owe it back; returns why it found none (which an agent is told as an error)."""
+    late = ""
     if booking.status is BookingStatus.PENDING:
         trouble = _why_not_flying(tx, booking.flight_ids)
         if trouble is not None:
@@ -179,16 +195,19 @@ def _money_came(
             _owe(tx, booking, row, actor, "the hold had expired and the seats are gone", source)
             return HoldExpiredError(f"the hold of booking {booking.id} expired and its seats are gone")
         inventory.retake(tx, booking.id, booking.flight_ids, booking.row.seats)
+        late = ", after the hold had expired: the seats were taken again"
+        # As one that was PENDING when its connection broke: all legs are there, so it is sold, and waits to be moved.
+        missed = disruption.check_again(tx, booking.id, settings["search.min_connection"])
+        late += f"; its connection to {missed} broke meanwhile" if missed else ""
     else:
         _owe(tx, booking, row, actor, f"the booking was {booking.status.value} already", source)
         return InvalidStateError(f"booking {booking.id} is {booking.status.value}")
     money.move_payment(tx, row, PaymentStatus.SUCCESS, source=source, message=message)
-    paid = "paid at the counter" if source is PaymentSource.AGENT else "payment succeeded"
+    paid = COUNTER if source is PaymentSource.AGENT else "payment succeeded"
     surplus = row.amount - booking.row.total_price
     if surplus > 0:  # seats were given back while the gateway was charging for all of them
         money.owe_part(tx, row, surplus, surplus)
         paid += f"; {surplus} for seats given back is due back"
-    late = ", after the hold had expired: the seats were taken again" if booking.status is BookingStatus.EXPIRED else ""
     records.move(tx, booking, BookingStatus.CONFIRMED, actor=actor, reason=f"{paid} ({row.payment_id}){late}")
     return None
 
@@ -245,7 +264,7 @@ def confirm(runtime: Runtime, booking_id: str) -> ChangeResult:
             return ChangeResult(known, done), None if flies else InvalidFlightError(str(known.failure_reason))
         _refuse_unpayable(tx, booking)
         row = _counter_payment(tx, booking)
-        trouble = _money_came(tx, booking, row, runtime.actor, PaymentSource.AGENT, "paid at the counter")
+        trouble = _money_came(tx, booking, row, runtime.actor, PaymentSource.AGENT, COUNTER, runtime.settings)
         return ChangeResult(records.load_booking(tx, booking.id), True), trouble
 
     change, trouble = deliver(runtime, booking_id, work)

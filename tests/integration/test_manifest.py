@@ -30,3 +30,17 @@ def test_the_bookings_on_a_flight(world: World) -> None:
     assert told(world, "F3") == {}
     with pytest.raises(InvalidFlightError):
         manifest(world.runtime, "F9", ended_too=False)
+
+
+def test_paid_is_what_pays_for_the_seats_that_are_left(world: World) -> None:
+    """After a part was given back, half of it kept by the rules; and when the rest is given up too, all of it kept."""
+    from flightctl.core.cancellation import release
+
+    world.line()
+    booking = world.confirmed("F1", 3)
+    half, none = (world.another(FLIGHTCTL_RELEASE_REFUND=f"0h={share}") for share in ("0.5", "0"))
+    release(half, booking, reason=None, confirmed_too=True, seats=1)
+    assert world.refunds(booking) == [(Decimal("500.00"), "DUE")]
+    assert told(world, "F1")[booking] == ("CONFIRMED", 2, 1, 1, Decimal("2000.00"))
+    release(none, booking, reason=None, confirmed_too=True)
+    assert told(world, "F1", ended_too=True)[booking] == ("CANCELLED", 2, 1, 1, Decimal("0.00"))

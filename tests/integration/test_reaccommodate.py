@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flightctl.core import cancellation, disruption, flights, payments
+from flightctl.core import cancellation, disruption, flights, payments, settlement
 from flightctl.core.audit import audit
 from flightctl.core.doctor import examine
 from flightctl.core.errors import InvalidFlightError, ValidationError
@@ -339,6 +339,39 @@ def test_connections_that_are_mended_again(world: World, plan: str) -> None:
     assert flights.update(world.runtime, "F1", departure=_local(6), arrival=_local(8)).affected == ()
     assert waiting(world) == {}
     assert outcomes(apply(world, plan)) == {booking: ("unchanged", None)}
+
+
+@pytest.mark.parametrize("how", ["callback", "counter", "processor"])
+def test_late_money_for_a_connection_that_broke_meanwhile(world: World, how: str) -> None:
+    """All legs are there, so the table says CONFIRMED; it must not pass for a journey that can be flown."""
+    network(world)
+    booking = world.expired(TWO_LEGS, 2)
+    assert flights.update(world.runtime, "F1", departure=_local(7.5), arrival=_local(9.5)).affected == ()
+    if how == "callback":
+        world.callback(booking)
+    elif how == "counter":
+        settlement.confirm(world.runtime, booking)
+    else:
+        world.sql("UPDATE payments SET status = 'PROCESSING', outcome = 'SUCCESS' WHERE booking_id = %s", booking)
+        payments.process(world.runtime, everything=True)
+    assert world.status(booking) == "CONFIRMED"
+    assert waiting(world) == {booking: "F2"}
+    assert (
+        "its connection to F2 broke meanwhile"
+        in world.sql("SELECT reason FROM booking_events WHERE booking_id = %s ORDER BY id DESC", booking)[0][0]
+    )
+
+
+def test_late_money_for_a_connection_that_was_mended_meanwhile(world: World) -> None:
+    network(world)
+    booking = world.booked(TWO_LEGS, 2)
+    flights.update(world.runtime, "F1", departure=_local(7.5), arrival=_local(9.5))
+    world.lapse(booking)
+    world.sweep()
+    flights.update(world.runtime, "F1", departure=_local(6), arrival=_local(8))
+    world.callback(booking)
+    assert world.status(booking) == "CONFIRMED"
+    assert waiting(world) == {}
 
 
 def test_a_connection_that_is_longer_is_none_that_broke(world: World) -> None:

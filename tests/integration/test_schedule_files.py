@@ -23,7 +23,7 @@ from flightctl.core.schedule_export import export
 from flightctl.core.schedule_import import Import
 from flightctl.core.seeding import seed
 from tests.builders import DAY, World, unchanged
-from tests.conftest import Backend
+from tests.conftest import Backend, Cli
 from tests.ssim import leg, ssim
 
 HEADER = (
@@ -119,6 +119,36 @@ def test_a_gone_flight_with_bookings_is_left_unless_told(world: World, load: Loa
     assert told(result) == [("gone", OTHER, "cancelled")]
     assert (world.status(paid), world.status(held)) == ("CANCELLED", "CANCELLED")
     assert world.paid(paid) == ["REFUND_DUE"]
+
+
+def test_what_a_change_leaves_to_be_done_is_told(
+    world: World, load: Load, monkeypatch: pytest.MonkeyPatch, cli: Cli, tmp_path: Path
+) -> None:
+    """Bookings of a cancelled flight that could not be ended now, and connections that new times broke."""
+    from flightctl.core import flight_cancellation
+    from flightctl.core.errors import LockAcquisitionFailedError
+
+    connecting = row("103", "BOM", "BLR", departure="13:30", arrival="15:00")
+    load(row(), row("102"), connecting).apply()
+    stuck, broken = world.confirmed(OTHER), world.confirmed(f"CF_DEL_BLR_{FLIGHT}_AI103-{STAMP}")
+
+    def locked(*_: Any, **__: Any) -> None:
+        raise LockAcquisitionFailedError("somebody keeps its row")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(flight_cancellation, "cancel_for_flight", locked)
+        result = load(row(arrival="13:00"), connecting, cancel_booked=True).apply()
+    assert sorted(told(result)) == [("changed", FLIGHT, "updated"), ("gone", OTHER, "cancelled")]
+    reasons = {one.flight_id: one.reason or "" for one in result.unfinished}
+    assert reasons[OTHER] == f"bookings left to the sweep: {stuck}: somebody keeps its row"
+    assert reasons[FLIGHT] == f"connections that it broke wait to be moved: {broken}"
+    assert result.left == ()
+    world.sweep()
+    assert (world.status(stuck), world.status(broken)) == ("CANCELLED", "CONFIRMED")
+
+    (tmp_path / "again.csv").write_text(f"{HEADER}{row(arrival='13:10')}\n{connecting}\n")
+    done = cli("schedule", "import", tmp_path / "again.csv", "--yes", env=world.backend.env)
+    assert f"{FLIGHT}: connections that it broke wait to be moved: {broken}" in done.stderr
 
 
 def test_a_booking_between_preview_and_import_saves_its_flight(world: World, load: Load) -> None:

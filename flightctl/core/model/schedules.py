@@ -77,7 +77,7 @@ class FlightDifference:
     booked_seats: int = 0
     changes: tuple[FieldChange, ...] = ()
     reason: str | None = None
-    """Why it is left as it is."""
+    """Why it is left as it is; of one that was changed, what is still to be done about its bookings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,12 @@ class ImportResult:
     def left(self) -> tuple[FlightDifference, ...]:
         """What the import does not touch, for each a reason."""
         return tuple(d for d in self.differences if d.outcome in {ImportOutcome.LEAVE, ImportOutcome.LEFT})
+
+    @property
+    def unfinished(self) -> tuple[FlightDifference, ...]:
+        """What the import did, and somebody has to go on with, for each a reason."""
+        left = {ImportOutcome.LEAVE, ImportOutcome.LEFT}
+        return tuple(d for d in self.differences if d.reason and d.outcome not in left)
 
     @property
     def to_do(self) -> int:
