@@ -11,7 +11,7 @@ from flightctl.core.network import zone
 from flightctl.core.routing import Query, to_microseconds
 from flightctl.core.routing_query import find
 from flightctl.core.runtime import Runtime
-from flightctl.core.search import itinerary, now, query_of, redis_state, resolve_day, understood
+from flightctl.core.search import itineraries, now, query_of, redis_state, resolve_day, understood
 from flightctl.core.search_store import Asked, seat_counts, timetables
 from flightctl.core.search_trace import SearchTrace
 
@@ -61,5 +61,5 @@ def _around(middle: date, flex: int) -> Sequence[date]:
 def _fare(day: date, asked: Asked, counts: dict[str, int], query: Query) -> FareDay:
     available = [counts.get(flight_id, 0) for flight_id in asked.timetable.ids]
     total, page = find(asked.timetable, available, query._replace(now=asked.now))
-    cheapest = itinerary(asked.timetable, page[0], available) if page else None
+    cheapest = next(iter(itineraries(asked.timetable, page, available)), None)
     return FareDay(day, cheapest, total)

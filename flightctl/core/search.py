@@ -4,7 +4,7 @@ Nothing here needs SQLAlchemy when Redis knows everything: what the database mus
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final, cast
@@ -49,7 +49,7 @@ def search(runtime: Runtime, request: SearchRequest) -> SearchResult:
         available = [counts.get(flight_id, 0) for flight_id in timetable.ids]
         query = query_of(runtime.settings, request, filters, asked.now)
         total, page = find(timetable, available, query)
-        content = tuple(itinerary(timetable, legs, available) for legs in page)
+        content = itineraries(timetable, page, available)
         without = None
         if filters is not None and not total:
             without, _ = find(timetable, available, query._replace(filters=None))
@@ -136,21 +136,26 @@ def now(runtime: Runtime) -> datetime:
     return runtime.reader.read(database_now)
 
 
-def itinerary(timetable: Timetable, legs: tuple[int, ...], available: list[int]) -> Itinerary:
-    flight_ids = tuple(timetable.ids[leg] for leg in legs)
-    return Itinerary(
-        flight_identifier=itinerary_identifier(flight_ids, timetable.source, timetable.destination),
-        type=FlightType.DIRECT if len(legs) == 1 else FlightType.COMPUTED,
-        legs=tuple(
-            ItineraryLeg(
-                flight_id=timetable.ids[leg],
-                source=timetable.sources[leg],
-                destination=timetable.destinations[leg],
-                departure_time=to_instant(timetable.departures[leg]),
-                arrival_time=to_instant(timetable.arrivals[leg]),
-                price=Decimal(timetable.prices[leg]).scaleb(-2),
-                available_seats=available[leg],
-            )
-            for leg in legs
-        ),
+def itineraries(timetable: Timetable, page: Sequence[tuple[int, ...]], available: list[int]) -> tuple[Itinerary, ...]:
+    """Of each its flights, as indices in the timetable; many share a leg."""
+    legs = {
+        i: ItineraryLeg(
+            flight_id=timetable.ids[i],
+            source=timetable.sources[i],
+            destination=timetable.destinations[i],
+            departure_time=to_instant(timetable.departures[i]),
+            arrival_time=to_instant(timetable.arrivals[i]),
+            price=Decimal(timetable.prices[i]).scaleb(-2),
+            available_seats=available[i],
+        )
+        for i in {i for one in page for i in one}
+    }
+    ids, source, destination = timetable.ids, timetable.source, timetable.destination
+    return tuple(
+        Itinerary(
+            flight_identifier=itinerary_identifier(tuple([ids[i] for i in one]), source, destination),
+            type=FlightType.DIRECT if len(one) == 1 else FlightType.COMPUTED,
+            legs=tuple([legs[i] for i in one]),
+        )
+        for one in page
     )

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from flightctl.core.model.states import FlightType
 from flightctl.core.search_trace import SearchTrace
 
 
-@dataclass(frozen=True, slots=True)
-class ItineraryLeg:
+class ItineraryLeg(NamedTuple):
     """A leg as search prints it. Times are UTC instants; renderers give them the airport's offset."""
 
     flight_id: str
@@ -21,8 +21,7 @@ class ItineraryLeg:
     available_seats: int
 
 
-@dataclass(frozen=True, slots=True)
-class Itinerary:
+class Itinerary(NamedTuple):
     flight_identifier: str
     type: FlightType
     legs: tuple[ItineraryLeg, ...]
@@ -62,8 +61,7 @@ def itinerary_identifier(flight_ids: tuple[str, ...], source: str, destination: 
     return flight_ids[0] if len(flight_ids) == 1 else "_".join(("CF", source, destination, *flight_ids))
 
 
-@dataclass(frozen=True, slots=True)
-class SearchFilters:
+class SearchFilters(NamedTuple):
     """As typed; the first three hold airports or carriers, or lists of them with commas."""
 
     via: tuple[str, ...] = ()
@@ -74,8 +72,7 @@ class SearchFilters:
     depart_between: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SearchRequest:
+class SearchRequest(NamedTuple):
     """``date``: ``YYYY-MM-DD``, ``today`` (the origin's), ``tomorrow`` or ``+3d``; ``sort``: a key of the result."""
 
     source: str
