@@ -10,6 +10,7 @@ from flightctl.core import disruption, inventory, money, records
 from flightctl.core.database import Conflict, Operation, Transaction
 from flightctl.core.errors import InvalidStateError, ValidationError
 from flightctl.core.identifiers import normal_id
+from flightctl.core.index_hints import by_booking
 from flightctl.core.model.bookings import Booking, ChangeResult, RefundQuote
 from flightctl.core.model.states import BookingStatus, FlightStatus, HoldOutcome, PaymentStatus
 from flightctl.core.records import Locked
@@ -25,7 +26,8 @@ _JOURNEY: Final = select(
     func.sum(case((flights.c.status == FlightStatus.ACTIVE.value, 0), else_=1)).label("cancelled"),
     utc_now().label("now"),
 ).where(flights.c.flight_id.in_(bindparam("ids", expanding=True)))
-_SHRINK: Final = (
+_SHRINK: Final = by_booking(
+    bookings,
     update(bookings)
     .where(
         bookings.c.booking_id == bindparam("id"),
@@ -36,7 +38,7 @@ _SHRINK: Final = (
         seats=bindparam("left", type_=Integer),
         total_price=bindparam("total", type_=bookings.c.total_price.type),
         updated_at=utc_now(),
-    )
+    ),
 )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Integer, Select, Update, bindparam, func, or_, select, update
 
 from flightctl.core.database import Conflict, Transaction
+from flightctl.core.index_hints import by_id
 from flightctl.core.model.states import BookingStatus, PaymentStatus
 from flightctl.core.prepared import Step
 from flightctl.core.runtime import Runtime
@@ -40,7 +41,8 @@ _NEW: Final = (payments.c.status == PaymentStatus.REQUESTED.value) & BOOKING_PEN
 _ABANDONED: Final = (payments.c.status == PaymentStatus.PROCESSING.value) & or_(
     payments.c.claimed_until.is_(None), payments.c.claimed_until <= utc_now()
 )
-_LOOK_AGAIN: Final = (
+_LOOK_AGAIN: Final = by_id(
+    payments,
     select(
         payments.c.payment_id,
         payments.c.booking_id,
@@ -51,7 +53,7 @@ _LOOK_AGAIN: Final = (
     )
     .where(payments.c.payment_id.in_(bindparam("ids", expanding=True)), or_(_NEW, _ABANDONED))
     .order_by(payments.c.payment_id)
-    .with_for_update()
+    .with_for_update(),
 )
 
 
@@ -124,7 +126,7 @@ def _lease(tx: Transaction, ids: Sequence[str], lease: float) -> list[Claim]:
 
 
 def _leased(seconds: float) -> Update:
-    return update(payments).values(
+    return by_id(payments, update(payments)).values(
         status=PaymentStatus.PROCESSING.value, claimed_until=utc_now(seconds), attempts=payments.c.attempts + 1
     )
 

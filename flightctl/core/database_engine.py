@@ -92,8 +92,10 @@ def _mysql_engine(address: Address, settings: Settings, writing: bool) -> Engine
             "connect_timeout": max(1, round(settings["database.connect_timeout"])),
             "read_timeout": answer_timeout,
             "write_timeout": answer_timeout,
-            # READ COMMITTED takes no gap locks: holders of one booking do not block inserts next to it.
+            # READ COMMITTED takes no gap locks: holders of one booking do not block inserts next to it. MariaDB's rowid
+            # filters would lock whatever a second index finds, e.g. all open holds for those of one booking.
             "init_command": f"SET SESSION time_zone='+00:00', innodb_lock_wait_timeout={lock_timeout}, "
+            "/*M!100400 optimizer_switch='rowid_filter=off', */ "
             f"sql_mode='{modes}', group_concat_max_len={_LONGEST_TEXT};"
             "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
         },

@@ -4,7 +4,7 @@ A hold never outlives a departure of its booking, nor a day in all. The database
 has lost to the sweep, or was paid meanwhile, finds that out under the lock of the booking's row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -77,20 +77,22 @@ def list_holds(runtime: Runtime, *, flight: str | None, user: str | None, page: 
         on_flight = select(booking_flights.c.booking_id).where(booking_flights.c.flight_id == normal_id(flight))
         query = query.where(bookings.c.booking_id.in_(on_flight))
     order = (bookings.c.created_at.desc(), bookings.c.booking_id.desc())
-    return lists.page_of(runtime, query, order, page, size, _to_hold)
+    return lists.page_of(runtime, query, order, page, size, _to_holds)
 
 
-def _to_hold(tx: Transaction, row: Any) -> Hold:
-    return Hold(
-        booking_id=row.booking_id,
-        user_id=row.user_id,
-        flight_identifier=row.flight_identifier,
-        flight_ids=records.flight_ids_of(tx, row.booking_id),
-        seats=row.seats,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        seconds_left=max(0, int((row.expires_at - row.now).total_seconds())),
-    )
+def _to_holds(tx: Transaction, rows: Sequence[Any]) -> Iterator[Hold]:
+    legs = records.legs_of(tx, [row.booking_id for row in rows]) if rows else {}
+    for row in rows:
+        yield Hold(
+            booking_id=row.booking_id,
+            user_id=row.user_id,
+            flight_identifier=row.flight_identifier,
+            flight_ids=legs[row.booking_id],
+            seats=row.seats,
+            created_at=row.created_at,
+            expires_at=row.expires_at,
+            seconds_left=max(0, int((row.expires_at - row.now).total_seconds())),
+        )
 
 
 def extend(runtime: Runtime, booking_id: str, *, by_seconds: float, reason: str | None) -> ChangeResult:

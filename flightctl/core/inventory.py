@@ -15,6 +15,7 @@ from flightctl.core.cache import SeatCount
 from flightctl.core.database import Conflict, Operation, Transaction
 from flightctl.core.errors import InvalidFlightError, InvariantViolationError, NoSeatsAvailableError
 from flightctl.core.identifiers import MAX_LEGS
+from flightctl.core.index_hints import by_booking
 from flightctl.core.model.flights import Flight
 from flightctl.core.model.states import FlightStatus, HoldOutcome
 from flightctl.core.offers import Offer
@@ -80,15 +81,17 @@ _LEG_COUNTS: Final = select(
     case((flights.c.status == FlightStatus.ACTIVE.value, flights.c.available_seats), else_=0).label("seats"),
     flights.c.seat_version,
 ).where(flights.c.flight_id.in_(_LEGS))
-_END_HOLDS: Final = (
+_END_HOLDS: Final = by_booking(
+    seat_reservations,
     update(seat_reservations)
     .where(
         seat_reservations.c.booking_id.in_(bindparam("booking_ids", expanding=True)),
         seat_reservations.c.deleted_at.is_(None),
     )
-    .values(deleted_at=utc_now(), outcome=bindparam("ended_as"))
+    .values(deleted_at=utc_now(), outcome=bindparam("ended_as")),
 )
-_OPEN_HOLDS: Final = (
+_OPEN_HOLDS: Final = by_booking(
+    seat_reservations,
     select(
         seat_reservations.c.booking_id,
         seat_reservations.c.flight_id,
@@ -102,38 +105,41 @@ _OPEN_HOLDS: Final = (
         seat_reservations.c.deleted_at.is_(None),
     )
     .order_by(seat_reservations.c.id)
-    .with_for_update()
+    .with_for_update(),
 )
 _HOLD_TIMES: Final = select(
     seat_reservations.c.id, seat_reservations.c.expires_at, seat_reservations.c.created_at
 ).where(seat_reservations.c.booking_id == bindparam("id"), seat_reservations.c.deleted_at.is_(None))
 _ADD_HOLD: Final = insert(seat_reservations)
-_PROLONG: Final = (
+_PROLONG: Final = by_booking(
+    seat_reservations,
     update(seat_reservations)
     .where(
         seat_reservations.c.booking_id == bindparam("booking"),
         seat_reservations.c.deleted_at.is_(None),
         seat_reservations.c.expires_at > utc_now(),
     )
-    .values(expires_at=bindparam("until", type_=seat_reservations.c.expires_at.type))
+    .values(expires_at=bindparam("until", type_=seat_reservations.c.expires_at.type)),
 )
-_RELEASE_CONFIRMED: Final = (
+_RELEASE_CONFIRMED: Final = by_booking(
+    seat_reservations,
     update(seat_reservations)
     .where(
         seat_reservations.c.booking_id == bindparam("booking"),
         seat_reservations.c.flight_id.in_(bindparam("ids", expanding=True)),
         seat_reservations.c.outcome == HoldOutcome.CONFIRMED.value,
     )
-    .values(outcome=HoldOutcome.RELEASED.value, deleted_at=utc_now())
+    .values(outcome=HoldOutcome.RELEASED.value, deleted_at=utc_now()),
 )
-_SHRINK: Final = (
+_SHRINK: Final = by_booking(
+    seat_reservations,
     update(seat_reservations)
     .where(
         seat_reservations.c.booking_id == bindparam("booking"),
         or_(seat_reservations.c.deleted_at.is_(None), seat_reservations.c.outcome == HoldOutcome.CONFIRMED.value),
         seat_reservations.c.seats > bindparam("n", type_=Integer),
     )
-    .values(seats=seat_reservations.c.seats - bindparam("n", type_=Integer))
+    .values(seats=seat_reservations.c.seats - bindparam("n", type_=Integer)),
 )
 # Follows its _TAKE: where that matched no row, the hold would have 0 seats, which its CHECK refuses. So the database
 # itself stops a batch of statements that was sent in one go.

@@ -1,6 +1,6 @@
 """Lists and single records for people: pages, newest first, read from the database."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Final, TypeVar
@@ -37,9 +37,14 @@ def parse_status(kind: type[S], text: str | None) -> S | None:
 
 
 def page_of(
-    runtime: Runtime, query: Select[Any], order: tuple[Any, ...], page: int, size: int, make: Callable[..., object]
+    runtime: Runtime,
+    query: Select[Any],
+    order: tuple[Any, ...],
+    page: int,
+    size: int,
+    make: Callable[[Transaction, Sequence[Any]], Iterable[object]],
 ) -> Page:
-    """One page of a query's rows, each made into its record by ``make(tx, row)``. Raises ValidationError."""
+    """One page of a query's rows, made into records all at once by ``make(tx, rows)``. Raises ValidationError."""
     if not 0 <= page <= MAX_PAGE:
         raise ValidationError(f"--page counts from 0, not {page}")
     if not 1 <= size <= MAX_SIZE:
@@ -50,7 +55,7 @@ def page_of(
         total = page * size + len(rows)
         if len(rows) == size or (page and not rows):  # the count reads every row there is: not where this page tells
             total = tx.execute(select(func.count()).select_from(query.subquery())).scalar_one()
-        return Page(tuple(make(tx, row) for row in rows), page, size, total)
+        return Page(tuple(make(tx, rows)), page, size, total)
 
     return runtime.reader.read(work)
 
@@ -69,7 +74,7 @@ def list_bookings(
         on_flight = select(booking_flights.c.booking_id).where(booking_flights.c.flight_id == normal_id(flight))
         query = query.where(bookings.c.booking_id.in_(on_flight))
     order = (bookings.c.created_at.desc(), bookings.c.booking_id.desc())
-    return page_of(runtime, query, order, page, size, records.to_booking)
+    return page_of(runtime, query, order, page, size, records.to_bookings)
 
 
 def list_flights(
@@ -98,7 +103,7 @@ def list_flights(
     if state is not None:
         query = query.where(flights.c.status == state.value)
     order = (flights.c.departure_time.desc(), flights.c.flight_id.desc())
-    return page_of(runtime, query, order, page, size, lambda _tx, row: inventory.to_flight(row))
+    return page_of(runtime, query, order, page, size, lambda _tx, rows: map(inventory.to_flight, rows))
 
 
 def list_payments(runtime: Runtime, *, status: str | None, page: int, size: int, due: bool = False) -> Page:
@@ -111,7 +116,7 @@ def list_payments(runtime: Runtime, *, status: str | None, page: int, size: int,
         owed = select(refunds.c.payment_id).where(refunds.c.status == RefundStatus.DUE.value)
         query = query.where(payments.c.payment_id.in_(owed))
     order = (payments.c.created_at.desc(), payments.c.payment_id.desc())
-    return page_of(runtime, query, order, page, size, money.to_payment)
+    return page_of(runtime, query, order, page, size, money.to_payments)
 
 
 def list_late_payments(runtime: Runtime, *, page: int, size: int) -> Page:
@@ -145,17 +150,18 @@ def list_late_payments(runtime: Runtime, *, page: int, size: int) -> Page:
     return page_of(runtime, query, order, page, size, _late)
 
 
-def _late(tx: Transaction, row: Any) -> LatePayment:
-    payment = money.to_payment(tx, row)
-    states = set(tx.execute(select(refunds.c.status).where(refunds.c.payment_id == row.payment_id)).scalars())
-    due, paid = RefundStatus.DUE.value in states, bool(states)
-    return LatePayment(
-        payment=payment,
-        booking_status=BookingStatus(row.booking_status),
-        user_id=row.user_id,
-        flight_identifier=row.flight_identifier,
-        refund_status=RefundStatus.DUE if due else RefundStatus.PAID if paid else None,
-    )
+def _late(tx: Transaction, rows: Sequence[Any]) -> Iterator[LatePayment]:
+    known = money.refunds_of(tx, [row.payment_id for row in rows])
+    for row, payment in zip(rows, money.to_payments(tx, rows), strict=True):
+        states = {refund.status for refund in known.get(row.payment_id, ())}
+        due, paid = RefundStatus.DUE.value in states, bool(states)
+        yield LatePayment(
+            payment=payment,
+            booking_status=BookingStatus(row.booking_status),
+            user_id=row.user_id,
+            flight_identifier=row.flight_identifier,
+            refund_status=RefundStatus.DUE if due else RefundStatus.PAID if paid else None,
+        )
 
 
 def show_booking(runtime: Runtime, booking_id: str) -> Booking:

@@ -9,6 +9,7 @@ from sqlalchemy import Boolean, bindparam, case, func, insert, select, update
 from flightctl.core.database import Conflict, Transaction
 from flightctl.core.errors import PaymentNotFoundError
 from flightctl.core.identifiers import new_refund_id
+from flightctl.core.index_hints import by_booking, by_id
 from flightctl.core.model.payments import Payment
 from flightctl.core.model.states import PAYMENT_TRANSITIONS, CallbackStatus, PaymentSource, PaymentStatus, RefundStatus
 from flightctl.core.refund_rules import part_of
@@ -20,7 +21,8 @@ _OF_BOOKING: Final = (
     .where(payments.c.booking_id == bindparam("booking"))
     .order_by(payments.c.created_at.desc(), payments.c.payment_id.desc())
 )
-_MOVE: Final = (
+_MOVE: Final = by_id(
+    payments,
     update(payments)
     .where(payments.c.payment_id == bindparam("id"), payments.c.status == bindparam("old"))
     .values(
@@ -29,51 +31,77 @@ _MOVE: Final = (
         message=func.coalesce(bindparam("text"), payments.c.message),
         updated_at=utc_now(),
         claimed_until=case((bindparam("keep_lease", type_=Boolean), payments.c.claimed_until), else_=None),
-    )
+    ),
 )
-_SUCCEED: Final = (
+_SUCCEED: Final = by_id(
+    payments,
     update(payments)
     .where(
         payments.c.payment_id.in_(bindparam("ids", expanding=True)),
         payments.c.status == PaymentStatus.PROCESSING.value,
     )
-    .values(status=PaymentStatus.SUCCESS.value, claimed_until=None, updated_at=utc_now())
+    .values(status=PaymentStatus.SUCCESS.value, claimed_until=None, updated_at=utc_now()),
 )
-_STORE_ANSWER: Final = (
+_STORE_ANSWER: Final = by_id(
+    payments,
     update(payments)
     .where(
         payments.c.payment_id.in_(bindparam("ids", expanding=True)),
         payments.c.status == PaymentStatus.PROCESSING.value,
         payments.c.outcome.is_(None),
     )
-    .values(outcome=bindparam("answer"))
+    .values(outcome=bindparam("answer")),
 )
 _REFUNDED: Final = select(func.coalesce(func.sum(refunds.c.amount), 0)).where(refunds.c.payment_id == bindparam("id"))
+_REFUNDS_OF_SEVERAL: Final = (
+    select(refunds.c.payment_id, refunds.c.refund_id, refunds.c.amount, refunds.c.status)
+    .where(refunds.c.payment_id.in_(bindparam("ids", expanding=True)))
+    .order_by(refunds.c.created_at, refunds.c.refund_id)
+)
 _REFUNDS_OF: Final = (
     select(refunds.c.refund_id, refunds.c.amount, refunds.c.status)
     .where(refunds.c.payment_id == bindparam("id"))
     .order_by(refunds.c.created_at, refunds.c.refund_id)
 )
-_RETAIN: Final = (
+_RETAIN: Final = by_id(
+    payments,
     update(payments)
     .where(payments.c.payment_id == bindparam("id"), payments.c.status == PaymentStatus.SUCCESS.value)
     .values(
         retained=payments.c.retained + bindparam("kept", type_=payments.c.retained.type),
         updated_at=utc_now(),
-    )
+    ),
 )
-_ASK_LESS: Final = (
+_ASK_LESS: Final = by_booking(
+    payments,
     update(payments)
     .where(
         payments.c.booking_id == bindparam("booking"),
         payments.c.status == PaymentStatus.REQUESTED.value,
     )
-    .values(amount=bindparam("total", type_=payments.c.amount.type), updated_at=utc_now())
+    .values(amount=bindparam("total", type_=payments.c.amount.type), updated_at=utc_now()),
 )
 
 
 def to_payment(tx: Transaction, row: Any) -> Payment:
-    known = tx.execute(_REFUNDS_OF, {"id": row.payment_id}).all()
+    return to_payments(tx, [row])[0]
+
+
+def to_payments(tx: Transaction, rows: Sequence[Any]) -> list[Payment]:
+    """Rows of ``payments`` as records, with what became of their refunds: one statement, however many they are."""
+    known = refunds_of(tx, [row.payment_id for row in rows])
+    return [_payment(row, known.get(row.payment_id, ())) for row in rows]
+
+
+def refunds_of(tx: Transaction, payment_ids: Sequence[str]) -> dict[str, list[Any]]:
+    """The refunds of each payment that has some: refund_id, amount, status, oldest first."""
+    known: dict[str, list[Any]] = {}
+    for refund in tx.execute(_REFUNDS_OF_SEVERAL, {"ids": list(payment_ids)}) if payment_ids else ():
+        known.setdefault(refund.payment_id, []).append(refund)
+    return known
+
+
+def _payment(row: Any, known: Sequence[Any]) -> Payment:
     return Payment(
         payment_id=row.payment_id,
         booking_id=row.booking_id,

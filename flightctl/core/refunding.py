@@ -10,6 +10,7 @@ from flightctl.core.database import Operation, Transaction
 from flightctl.core.errors import InvalidStateError
 from flightctl.core.gateway import Gateway, MockGateway
 from flightctl.core.identifiers import storable
+from flightctl.core.index_hints import by_id
 from flightctl.core.model.payments import RefundResult
 from flightctl.core.model.states import PaymentSource, PaymentStatus, RefundStatus
 from flightctl.core.runtime import Runtime
@@ -30,7 +31,7 @@ def claim_refunds(runtime: Runtime, limit: int, booking_id: str | None) -> list[
         due = due.where(payments.c.booking_id == booking_id)
     due = due.order_by(refunds.c.created_at).limit(limit)
     claim = (
-        update(refunds)
+        by_id(refunds, update(refunds))
         .where(refunds.c.refund_id == bindparam("id"), unclaimed)
         .values(claimed_until=utc_now(runtime.settings["payments.lease"]))
     )
@@ -54,7 +55,7 @@ def _close_refund(tx: Transaction, booking_id: str, refund_id: str, actor: str, 
     """Mark one refund PAID, and its payment REFUNDED when it was the last; False when it was PAID before."""
     booking = records.lock_booking(tx, booking_id)
     paid = tx.change(
-        update(refunds)
+        by_id(refunds, update(refunds))
         .where(refunds.c.refund_id == refund_id, refunds.c.status == RefundStatus.DUE.value)
         .values(status=RefundStatus.PAID.value, updated_at=utc_now(), claimed_until=None)
     )

@@ -24,6 +24,7 @@ from flightctl.core.errors import (
     SchemaMismatchError,
     ValidationError,
 )
+from flightctl.core.index_hints import by_booking
 from flightctl.core.model.operations import SweepResult
 from flightctl.core.model.states import BookingStatus, FlightStatus, HoldOutcome
 from flightctl.core.runtime import Runtime
@@ -56,22 +57,26 @@ _FLIGHTS: Final = (
     .distinct()
 )
 # Booking rows first, in sorted order, then their holds: STRAIGHT_JOIN keeps the server from turning that round.
-_LOCK: Final = (
-    select(
-        bookings.c.booking_id,
-        bookings.c.status,
-        seat_reservations.c.flight_id,
-        seat_reservations.c.seats,
-        (seat_reservations.c.expires_at <= utc_now()).label("lapsed"),
-    )
-    .join(seat_reservations, seat_reservations.c.booking_id == bookings.c.booking_id)
-    .where(
-        bookings.c.booking_id.in_(bindparam("booking_ids", expanding=True)),
-        seat_reservations.c.deleted_at.is_(None),
-    )
-    .order_by(bookings.c.booking_id)
-    .prefix_with("STRAIGHT_JOIN", dialect="mysql")
-    .with_for_update()
+_LOCK: Final = by_booking(
+    seat_reservations,
+    by_booking(
+        bookings,
+        select(
+            bookings.c.booking_id,
+            bookings.c.status,
+            seat_reservations.c.flight_id,
+            seat_reservations.c.seats,
+            (seat_reservations.c.expires_at <= utc_now()).label("lapsed"),
+        )
+        .join(seat_reservations, seat_reservations.c.booking_id == bookings.c.booking_id)
+        .where(
+            bookings.c.booking_id.in_(bindparam("booking_ids", expanding=True)),
+            seat_reservations.c.deleted_at.is_(None),
+        )
+        .order_by(bookings.c.booking_id)
+        .prefix_with("STRAIGHT_JOIN", dialect="mysql")
+        .with_for_update(),
+    ),
 )
 _LOCK_FREE: Final = (
     select(bookings.c.booking_id)
@@ -110,9 +115,12 @@ _LEFT_BY_CANCEL: Final = (
         flights.c.departure_time > utc_now(-_CANCELS_SECONDS),
         bookings.c.status.in_((BookingStatus.PENDING.value, BookingStatus.CONFIRMED.value)),
         ~disruption.waiting(),
+        bookings.c.booking_id > bindparam("after"),
     )
     .order_by(bookings.c.booking_id)
 )
+_CANCELS_PAGE: Final = 1000
+"""Bookings that one look for unfinished cancels reads."""
 _NOW: Final = select(utc_now())
 
 
@@ -343,9 +351,8 @@ def _count_lapsed(tx: Transaction, cutoff: datetime) -> _Tally:
 
 def _finish_cancels(runtime: Runtime, stopping: Callable[[], bool]) -> _Tally:
     """End bookings of cancelled flights that the command which cancelled them did not live to end."""
-    rows: list[Any] = runtime.database.read(lambda tx: list(tx.execute(_LEFT_BY_CANCEL).all()))
     tally = _Tally()
-    for booking_id, flight_id in {row.booking_id: row.flight_id for row in rows}.items():
+    for booking_id, flight_id in _left_by_cancel(runtime):
         if stopping():
             break
         try:
@@ -356,6 +363,19 @@ def _finish_cancels(runtime: Runtime, stopping: Callable[[], bool]) -> _Tally:
         except FlightctlError as error:
             tally.skipped.append(f"{booking_id}: {error.message}")
     return tally
+
+
+def _left_by_cancel(runtime: Runtime) -> Iterator[tuple[str, str]]:
+    """Bookings, each with a cancelled flight of it, page by page: what cannot be ended is passed, not met again."""
+    query = _LEFT_BY_CANCEL.limit(_CANCELS_PAGE)
+    after = ""
+    while page := runtime.database.read(
+        lambda tx, after=after: tx.execute(query, {"after": after}).all()  # type: ignore[misc]
+    ):
+        after = page[-1].booking_id
+        yield from {row.booking_id: row.flight_id for row in page}.items()
+        if len(page) < _CANCELS_PAGE:
+            return
 
 
 def cancel_for_flight(

@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -408,6 +409,31 @@ def test_sweep_finishes_a_killed_flight_cancel(world: World) -> None:
     assert world.available("F1", "F2") == [8, 9]
     assert world.moves(paid)[-1] == ("sweeper", "CONFIRMED", "CANCELLED")
     unchanged(world, world.sweep)
+
+
+def test_sweep_finishes_a_killed_flight_cancel_page_by_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A booking that cannot be ended is passed, and met once; so is one with two cancelled flights."""
+    from flightctl.core import sweeper
+    from flightctl.core.errors import LockAcquisitionFailedError
+
+    world.line(seats=90)
+    booked = sorted([*(world.confirmed("F1") for _ in range(4)), *(world.booked(TWO_LEGS) for _ in range(3))])
+    for flight in "F1", "F2":
+        world.cancel_by_half(flight)
+    original, tried = sweeper.cancel_for_flight, []
+
+    def cancel(runtime: Any, booking: str, *args: Any, **more: Any) -> bool:
+        tried.append(booking)
+        if booking in booked[1:3]:
+            raise LockAcquisitionFailedError("its rows are locked")
+        return original(runtime, booking, *args, **more)
+
+    monkeypatch.setattr(sweeper, "_CANCELS_PAGE", 2)
+    monkeypatch.setattr(sweeper, "cancel_for_flight", cancel)
+    result = world.sweep()
+    assert sorted(tried) == booked
+    assert sorted(line[:6] for line in result.skipped) == booked[1:3]
+    assert [one for one in booked if world.status(one) != "CANCELLED"] == booked[1:3]
 
 
 def test_a_lapsed_booking_of_a_cancelled_flight_expires_or_is_cancelled_once(world: World) -> None:
