@@ -34,9 +34,9 @@ from flightctl.core.schema import (
     payments,
     refunds,
     seat_reservations,
-    utc_now,
 )
 from flightctl.core.search import resolve_day
+from flightctl.core.sql_functions import utc_now
 
 BATCH: Final = 200
 """Bookings or flights of one transaction: rows are locked for well under a second."""

@@ -9,7 +9,8 @@ from flightctl.core import disruption
 from flightctl.core.database import Transaction
 from flightctl.core.model.operations import Violation
 from flightctl.core.model.states import BookingStatus, FlightStatus, PaymentStatus, RefundStatus
-from flightctl.core.schema import booking_flights, bookings, flights, payments, refunds, seat_reservations, utc_now
+from flightctl.core.schema import booking_flights, bookings, flights, payments, refunds, seat_reservations
+from flightctl.core.sql_functions import utc_now
 
 REFUND_GRACE_SECONDS: Final = 900
 SWEEP_GRACE_SECONDS: Final = 60

@@ -11,13 +11,14 @@ from typing import Any, Final
 
 from sqlalchemy import select, update
 
-from flightctl.core import inventory, money, payments, records, sweeper
+from flightctl.core import inventory, money, payments, records, reservations, sweeper
 from flightctl.core.database import Operation, Transaction
 from flightctl.core.errors import FlightctlError, InvalidFlightError
 from flightctl.core.model.operations import Violation
 from flightctl.core.model.states import BookingStatus, HoldOutcome, PaymentStatus, RefundStatus
 from flightctl.core.runtime import Runtime
-from flightctl.core.schema import bookings, flights, refunds, seat_reservations, utc_now
+from flightctl.core.schema import bookings, flights, refunds, seat_reservations
+from flightctl.core.sql_functions import utc_now
 
 ACTOR: Final = "audit --repair"
 Mend = Callable[[Runtime, Violation], str | None]
@@ -187,7 +188,7 @@ def _confirm_or_expire(tx: Transaction, booking: records.Locked) -> list[str]:
     holds = sorted((hold.flight_id, hold.seats) for hold in _open_holds(tx, booking.id))
     whole = holds == sorted((flight_id, booking.row.seats) for flight_id in booking.flight_ids)
     if whole and booking.flight_ids and _all_fly(tx, booking.flight_ids):
-        inventory.end_holds(tx, [booking.id], HoldOutcome.CONFIRMED)
+        reservations.end(tx, [booking.id], HoldOutcome.CONFIRMED)
         records.move(tx, booking, BookingStatus.CONFIRMED, actor=ACTOR, reason="its payment had succeeded")
         return ["confirmed, its payment had succeeded"]
     _expire(tx, booking, "it was paid, but does not hold seats on flights that will fly")

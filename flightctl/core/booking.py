@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import bindparam, insert, select
 from sqlalchemy.exc import DBAPIError
 
-from flightctl.core import inventory, records
+from flightctl.core import inventory, records, reservations
 from flightctl.core.database import Operation, Transaction
 from flightctl.core.database_errors import duplicate_key, translate, violated_check
 from flightctl.core.errors import (
@@ -39,7 +39,7 @@ MAX_HOLD_SECONDS: Final = 86400
 _CLAIM_ATTEMPTS: Final = 20
 """Turns of look-then-claim: each loses only to another run with the same key that was then rolled back."""
 _OWN_ID: Final = frozenset({"PRIMARY", "bookings.booking_id"})
-_LOOK_AGAIN: Final = _OWN_ID | {inventory.NOT_TAKEN, "uq_bookings_idempotency_key", "bookings.idempotency_key"}
+_LOOK_AGAIN: Final = _OWN_ID | {reservations.NOT_TAKEN, "uq_bookings_idempotency_key", "bookings.idempotency_key"}
 """Constraints that refuse a claim because the world has moved since the look: the next look tells how."""
 
 _BY_KEY: Final = select(bookings.c.booking_id, bookings.c.status).where(bookings.c.idempotency_key == bindparam("key"))

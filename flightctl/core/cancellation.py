@@ -16,7 +16,8 @@ from flightctl.core.model.states import BookingStatus, FlightStatus, HoldOutcome
 from flightctl.core.records import Locked
 from flightctl.core.refund_rules import ALL, RefundRule, part_of, percent, price_of_rest, share_of
 from flightctl.core.runtime import Runtime
-from flightctl.core.schema import bookings, flights, utc_now
+from flightctl.core.schema import bookings, flights
+from flightctl.core.sql_functions import utc_now
 
 RELEASED: Final = "released by an agent"
 _GIVEN_BACK: Final = re.compile(r"(\d+) of \d+ seats given back, the price is ")

@@ -18,7 +18,8 @@ from flightctl.core.index_hints import by_id
 from flightctl.core.model.states import BookingStatus, PaymentStatus
 from flightctl.core.prepared import Step
 from flightctl.core.runtime import Runtime
-from flightctl.core.schema import bookings, payments, seat_reservations, utc_now
+from flightctl.core.schema import bookings, payments, seat_reservations
+from flightctl.core.sql_functions import utc_now
 
 PROCESSOR: Final = "payment processor"
 """The actor of events that it writes."""

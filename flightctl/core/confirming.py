@@ -10,12 +10,13 @@ from typing import Any, Final
 
 from sqlalchemy import BindParameter, and_, bindparam, case, func, select
 
-from flightctl.core import inventory, money, records
+from flightctl.core import money, records, reservations
 from flightctl.core.database import Operation, Transaction
 from flightctl.core.errors import InvariantViolationError
 from flightctl.core.model.states import BookingStatus, CallbackStatus, FlightStatus, HoldOutcome, PaymentStatus
 from flightctl.core.runtime import Runtime
-from flightctl.core.schema import booking_flights, bookings, flights, payments, seat_reservations, utc_now
+from flightctl.core.schema import booking_flights, bookings, flights, payments, seat_reservations
+from flightctl.core.sql_functions import utc_now
 
 _IDS: Final[BindParameter[Any]] = bindparam("booking_ids", expanding=True)
 _LOCK: Final = (
@@ -69,7 +70,7 @@ def _confirm(tx: Transaction, paid: Mapping[str, str], actor: str) -> set[str]:
         return set()
     usual = {booking_id: payment_id for payment_id, booking_id in paid.items() if booking_id in legs}
     ids = sorted(usual)
-    if inventory.end_holds(tx, ids, HoldOutcome.CONFIRMED) != sum(legs.values()):
+    if reservations.end(tx, ids, HoldOutcome.CONFIRMED) != sum(legs.values()):
         raise InvariantViolationError("bookings have open holds that are not their legs'")
     money.succeed(tx, sorted(usual.values()))
     records.move_many(

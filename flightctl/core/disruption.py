@@ -16,7 +16,8 @@ from flightctl.core.database import Conflict, Transaction
 from flightctl.core.model.disruptions import Disruption
 from flightctl.core.model.states import BookingStatus, FlightStatus, FlightType
 from flightctl.core.routing import check_connection, to_microseconds
-from flightctl.core.schema import booking_flights, bookings, disruptions, flights, utc_now
+from flightctl.core.schema import booking_flights, bookings, disruptions, flights
+from flightctl.core.sql_functions import utc_now
 
 _NO_LIMIT: Final = 10**15
 """Microseconds: whoever waits longer than a search would let him is not stranded."""

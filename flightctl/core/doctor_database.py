@@ -18,8 +18,9 @@ from flightctl.core.database_errors import translate
 from flightctl.core.errors import FlightctlError
 from flightctl.core.model.operations import DoctorCheck
 from flightctl.core.runtime import Runtime
-from flightctl.core.schema import HEAD_REVISION, utc_now, worker_heartbeats
+from flightctl.core.schema import HEAD_REVISION, worker_heartbeats
 from flightctl.core.settings import mask_url
+from flightctl.core.sql_functions import utc_now
 
 T = TypeVar("T")
 

@@ -13,7 +13,8 @@ from flightctl.core.errors import FlightctlError
 from flightctl.core.model.disruptions import Disruption
 from flightctl.core.model.operations import DoctorCheck
 from flightctl.core.runtime import Runtime
-from flightctl.core.schema import flights, utc_now
+from flightctl.core.schema import flights
+from flightctl.core.sql_functions import utc_now
 from flightctl.core.vitals import Vitals, Worker
 
 OK, WARNING, FAILED = "ok", "warning", "failed"

@@ -18,8 +18,9 @@ from flightctl.core.database import Database, Transaction
 from flightctl.core.database_errors import duplicate_key, translate
 from flightctl.core.model.states import CallbackStatus, ForcedOutcome
 from flightctl.core.prepared import Step
-from flightctl.core.schema import mock_gateway_ledger, utc_now
+from flightctl.core.schema import mock_gateway_ledger
 from flightctl.core.settings import Settings
+from flightctl.core.sql_functions import utc_now
 
 _ENTER: Final = insert(mock_gateway_ledger).values(created_at=utc_now())
 _STANDING: Final = select(mock_gateway_ledger.c.request_id, mock_gateway_ledger.c.outcome).where(

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, func, select
 
-from flightctl.core import inventory, lists, records
+from flightctl.core import inventory, lists, records, reservations
 from flightctl.core.booking import MAX_HOLD_SECONDS
 from flightctl.core.database import Conflict, Operation, Transaction
 from flightctl.core.durations import format_duration
@@ -27,7 +27,8 @@ from flightctl.core.model.states import BookingStatus
 from flightctl.core.prepared import Step
 from flightctl.core.records import Locked
 from flightctl.core.runtime import Runtime
-from flightctl.core.schema import booking_flights, bookings, seat_reservations, utc_now
+from flightctl.core.schema import booking_flights, bookings, seat_reservations
+from flightctl.core.sql_functions import utc_now
 
 BATCH: Final = 200
 """Bookings a transaction: their flights are locked for buyers meanwhile."""
@@ -187,7 +188,7 @@ def _extend(
     legs = records.legs_of(tx, waiting)
     departs = inventory.departures(tx, {flight for flights in legs.values() for flight in flights})
     held: dict[str, list[Any]] = {}
-    for hold in inventory.open_holds(tx, waiting):
+    for hold in reservations.lock_open(tx, waiting):
         held.setdefault(hold.booking_id, []).append(hold)
     longer: list[str] = []
     events = []
@@ -205,7 +206,7 @@ def _extend(
         if until <= old:
             skipped.append(Skipped(one, AT_LIMIT))
             continue
-        if (changed := inventory.prolong(tx, one, until)) != len(holds):
+        if (changed := reservations.prolong(tx, one, until)) != len(holds):
             if changed:
                 raise Conflict  # one lapsed between two looks: the next try sees them all lapsed
             skipped.append(Skipped(one, LAPSED))

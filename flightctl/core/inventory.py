@@ -1,27 +1,28 @@
-"""Seats: taken, held and given back. The only code that changes ``flights.available_seats`` and reservations.
+"""Seats: taken, held and given back. The only code that changes ``flights.available_seats``.
 
 Seats are taken by a conditional UPDATE that itself tests ACTIVE, not departed and enough seats: whatever was read or
 locked before, the database alone prevents overbooking. Flights are always visited in sorted order.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Integer, String, Update, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import Integer, String, Update, bindparam, case, func, select, update
 
+from flightctl.core import reservations
 from flightctl.core.cache import SeatCount
 from flightctl.core.database import Conflict, Operation, Transaction
 from flightctl.core.errors import InvalidFlightError, InvariantViolationError, NoSeatsAvailableError
 from flightctl.core.identifiers import MAX_LEGS
-from flightctl.core.index_hints import by_booking
 from flightctl.core.model.flights import Flight
 from flightctl.core.model.states import FlightStatus, HoldOutcome
 from flightctl.core.offers import Offer
 from flightctl.core.prepared import Step
 from flightctl.core.runtime import Runtime
-from flightctl.core.schema import flights, rows_changed, seat_reservations, utc_now
+from flightctl.core.schema import flights, seat_reservations
+from flightctl.core.sql_functions import utc_now
 
 T = TypeVar("T")
 
@@ -81,71 +82,6 @@ _LEG_COUNTS: Final = select(
     case((flights.c.status == FlightStatus.ACTIVE.value, flights.c.available_seats), else_=0).label("seats"),
     flights.c.seat_version,
 ).where(flights.c.flight_id.in_(_LEGS))
-_END_HOLDS: Final = by_booking(
-    seat_reservations,
-    update(seat_reservations)
-    .where(
-        seat_reservations.c.booking_id.in_(bindparam("booking_ids", expanding=True)),
-        seat_reservations.c.deleted_at.is_(None),
-    )
-    .values(deleted_at=utc_now(), outcome=bindparam("ended_as")),
-)
-_OPEN_HOLDS: Final = by_booking(
-    seat_reservations,
-    select(
-        seat_reservations.c.booking_id,
-        seat_reservations.c.flight_id,
-        seat_reservations.c.seats,
-        seat_reservations.c.created_at,
-        seat_reservations.c.expires_at,
-        (seat_reservations.c.expires_at <= utc_now()).label("lapsed"),
-    )
-    .where(
-        seat_reservations.c.booking_id.in_(bindparam("booking_ids", expanding=True)),
-        seat_reservations.c.deleted_at.is_(None),
-    )
-    .order_by(seat_reservations.c.id)
-    .with_for_update(),
-)
-_HOLD_TIMES: Final = select(
-    seat_reservations.c.id, seat_reservations.c.expires_at, seat_reservations.c.created_at
-).where(seat_reservations.c.booking_id == bindparam("id"), seat_reservations.c.deleted_at.is_(None))
-_ADD_HOLD: Final = insert(seat_reservations)
-_PROLONG: Final = by_booking(
-    seat_reservations,
-    update(seat_reservations)
-    .where(
-        seat_reservations.c.booking_id == bindparam("booking"),
-        seat_reservations.c.deleted_at.is_(None),
-        seat_reservations.c.expires_at > utc_now(),
-    )
-    .values(expires_at=bindparam("until", type_=seat_reservations.c.expires_at.type)),
-)
-_RELEASE_CONFIRMED: Final = by_booking(
-    seat_reservations,
-    update(seat_reservations)
-    .where(
-        seat_reservations.c.booking_id == bindparam("booking"),
-        seat_reservations.c.flight_id.in_(bindparam("ids", expanding=True)),
-        seat_reservations.c.outcome == HoldOutcome.CONFIRMED.value,
-    )
-    .values(outcome=HoldOutcome.RELEASED.value, deleted_at=utc_now()),
-)
-_SHRINK: Final = by_booking(
-    seat_reservations,
-    update(seat_reservations)
-    .where(
-        seat_reservations.c.booking_id == bindparam("booking"),
-        or_(seat_reservations.c.deleted_at.is_(None), seat_reservations.c.outcome == HoldOutcome.CONFIRMED.value),
-        seat_reservations.c.seats > bindparam("n", type_=Integer),
-    )
-    .values(seats=seat_reservations.c.seats - bindparam("n", type_=Integer)),
-)
-# Follows its _TAKE: where that matched no row, the hold would have 0 seats, which its CHECK refuses. So the database
-# itself stops a batch of statements that was sent in one go.
-_ADD_HOLD_IF_TAKEN: Final = insert(seat_reservations).values(
-    seats=case((rows_changed() == 1, bindparam("n", type_=Integer)), else_=0)
-)
 
 
 @cache
@@ -156,10 +92,6 @@ def _at_terms(take: Update) -> Update:
         flights.c.departure_time == bindparam("departs", type_=flights.c.departure_time.type),
         flights.c.arrival_time == bindparam("arrives", type_=flights.c.arrival_time.type),
     )
-
-
-NOT_TAKEN: Final = "ck_seat_reservations_seats"
-"""The CHECK that a batch of ``take_steps`` fails by when a flight is sold out, cancelled or departed."""
 
 
 def to_flight(row: Any) -> Flight:
@@ -218,7 +150,7 @@ def take_steps(
             "created_at": now,
             "expires_at": expires_at,
         }
-        steps.append(Step(_ADD_HOLD_IF_TAKEN, hold))
+        steps.append(Step(reservations.ADD_IF_TAKEN, hold))
     return steps
 
 
@@ -271,34 +203,6 @@ def give_back(tx: Transaction, seats_by_flight: Mapping[str, int]) -> None:
         tx.fetch(steps)
 
 
-def add_holds(
-    tx: Transaction,
-    booking_id: str,
-    flight_ids: Iterable[str],
-    seats: int,
-    *,
-    now: datetime,
-    expires_at: datetime,
-    ended_as: HoldOutcome | None = None,
-) -> None:
-    """Insert one reservation per leg; with ``ended_as`` they are born ended (late money that took its seats again)."""
-    tx.execute(
-        _ADD_HOLD,
-        [
-            {
-                "booking_id": booking_id,
-                "flight_id": flight_id,
-                "seats": seats,
-                "created_at": now,
-                "expires_at": expires_at,
-                "deleted_at": now if ended_as else None,
-                "outcome": ended_as.value if ended_as else None,
-            }
-            for flight_id in flight_ids
-        ],
-    )
-
-
 def retake(tx: Transaction, booking_id: str, flight_ids: Sequence[str], seats: int) -> None:
     """Take an expired booking's seats again, for late money: new reservations that are born ended as CONFIRMED.
 
@@ -309,17 +213,7 @@ def retake(tx: Transaction, booking_id: str, flight_ids: Sequence[str], seats: i
     except (NoSeatsAvailableError, InvalidFlightError) as error:
         raise Conflict from error
     now: datetime = tx.execute(select(utc_now())).scalar_one()
-    add_holds(tx, booking_id, flight_ids, seats, now=now, expires_at=now, ended_as=HoldOutcome.CONFIRMED)
-
-
-def open_holds(tx: Transaction, booking_ids: Sequence[str]) -> list[Any]:
-    """The active reservations of the bookings, locked: booking_id, flight_id, seats, created_at, expires_at, lapsed."""
-    return list(tx.execute(_OPEN_HOLDS, {"booking_ids": list(booking_ids)}).all())
-
-
-def end_holds(tx: Transaction, booking_ids: Sequence[str], outcome: HoldOutcome) -> int:
-    """End every active reservation of the bookings; returns how many there were. A hold resolves once."""
-    return tx.change(_END_HOLDS, {"booking_ids": list(booking_ids), "ended_as": outcome.value})
+    reservations.add(tx, booking_id, flight_ids, seats, now=now, expires_at=now, ended_as=HoldOutcome.CONFIRMED)
 
 
 def lock_flights(tx: Transaction, flight_ids: Iterable[str]) -> dict[str, Any]:
@@ -346,7 +240,7 @@ def move_seats(
     except (NoSeatsAvailableError, InvalidFlightError) as error:
         raise Conflict from error
     now: datetime = tx.execute(select(utc_now())).scalar_one()
-    if leaving and tx.change(_RELEASE_CONFIRMED, {"booking": booking_id, "ids": sorted(leaving)}) != len(leaving):
+    if leaving and reservations.release_confirmed(tx, booking_id, leaving) != len(leaving):
         raise InvariantViolationError(
             f"booking {booking_id} has not one confirmed reservation on each of its legs",
             details={"bookingId": booking_id},
@@ -354,7 +248,7 @@ def move_seats(
     give_back(tx, dict.fromkeys(leaving, seats))
     if entering:
         outcome = HoldOutcome.CONFIRMED
-        add_holds(tx, booking_id, sorted(entering), seats, now=now, expires_at=now, ended_as=outcome)
+        reservations.add(tx, booking_id, sorted(entering), seats, now=now, expires_at=now, ended_as=outcome)
 
 
 def departures(tx: Transaction, flight_ids: Iterable[str]) -> dict[str, datetime]:
@@ -362,27 +256,12 @@ def departures(tx: Transaction, flight_ids: Iterable[str]) -> dict[str, datetime
     return {row.flight_id: row.departure_time for row in tx.execute(_DEPARTURES, {"ids": sorted(set(flight_ids))})}
 
 
-def prolong(tx: Transaction, booking_id: str, until: datetime) -> int:
-    """Let the booking's active reservations that have not lapsed run until then; returns how many these were."""
-    return tx.change(_PROLONG, {"booking": booking_id, "until": until})
-
-
-def age_holds(tx: Transaction, booking_id: str, by: timedelta) -> None:
-    """Make the booking's active reservations end, and have begun, so much earlier: for rehearsals."""
-    for row in tx.execute(_HOLD_TIMES, {"id": booking_id}).all():
-        tx.change(
-            update(seat_reservations)
-            .where(seat_reservations.c.id == row.id, seat_reservations.c.deleted_at.is_(None))
-            .values(expires_at=row.expires_at - by, created_at=row.created_at - by)
-        )
-
-
 def release_holds(tx: Transaction, booking_id: str, outcome: HoldOutcome) -> None:
     """End the booking's holds as RELEASED or EXPIRED and give their seats back."""
     freed: dict[str, int] = {}
-    for hold in open_holds(tx, [booking_id]):
+    for hold in reservations.lock_open(tx, [booking_id]):
         freed[hold.flight_id] = freed.get(hold.flight_id, 0) + hold.seats
-    end_holds(tx, [booking_id], outcome)
+    reservations.end(tx, [booking_id], outcome)
     give_back(tx, freed)
 
 
@@ -391,7 +270,7 @@ def give_back_part(tx: Transaction, booking_id: str, flight_ids: Sequence[str], 
 
     Raises InvariantViolationError where its reservations are not one for each leg: nothing is then given back.
     """
-    changed = tx.change(_SHRINK, {"booking": booking_id, "n": seats})
+    changed = reservations.shrink(tx, booking_id, seats)
     if changed != len(flight_ids):
         raise InvariantViolationError(
             f"booking {booking_id} has {changed} reservations that could shrink, and {len(flight_ids)} legs",

@@ -13,7 +13,8 @@ from flightctl.core.index_hints import by_booking, by_id
 from flightctl.core.model.payments import Payment
 from flightctl.core.model.states import PAYMENT_TRANSITIONS, CallbackStatus, PaymentSource, PaymentStatus, RefundStatus
 from flightctl.core.refund_rules import part_of
-from flightctl.core.schema import payments, refunds, utc_now
+from flightctl.core.schema import payments, refunds
+from flightctl.core.sql_functions import utc_now
 
 _PAYMENT: Final = select(payments).where(payments.c.payment_id == bindparam("id"))
 _OF_BOOKING: Final = (

@@ -15,7 +15,8 @@ from flightctl.core import vitals
 from flightctl.core.database import Transaction
 from flightctl.core.model.states import BookingStatus, FlightStatus
 from flightctl.core.runtime import Runtime
-from flightctl.core.schema import bookings, flights, seat_reservations, utc_now
+from flightctl.core.schema import bookings, flights, seat_reservations
+from flightctl.core.sql_functions import utc_now
 from flightctl.core.vitals import Vitals
 
 RECENT_SECONDS: Final = 600

@@ -22,8 +22,9 @@ from flightctl.core.model.payments import ProcessResult
 from flightctl.core.model.states import BookingStatus, CallbackStatus, ForcedOutcome, PaymentStatus
 from flightctl.core.protection import refuse_in_production
 from flightctl.core.runtime import Runtime
-from flightctl.core.schema import payments, utc_now
+from flightctl.core.schema import payments
 from flightctl.core.settlement import deliver, receive_failure, receive_success
+from flightctl.core.sql_functions import utc_now
 
 WORKERS: Final = 8
 """Threads that ask a gateway with a delay; each holds a connection for moments only, the pool has room for all."""

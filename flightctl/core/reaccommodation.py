@@ -22,7 +22,8 @@ from flightctl.core.plan_file import Alternative, Plan, PlannedBooking
 from flightctl.core.records import Locked
 from flightctl.core.routing import check_connection, to_microseconds
 from flightctl.core.runtime import Runtime
-from flightctl.core.schema import booking_flights, bookings, utc_now
+from flightctl.core.schema import booking_flights, bookings
+from flightctl.core.sql_functions import utc_now
 
 MOVED, CANCELLED, UNCHANGED, FAILED = "moved", "cancelled", "unchanged", "failed"
 

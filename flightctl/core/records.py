@@ -21,8 +21,8 @@ from flightctl.core.schema import (
     bookings,
     payments,
     seat_reservations,
-    utc_now,
 )
+from flightctl.core.sql_functions import utc_now
 
 REASON_LENGTH: Final = 255
 

@@ -14,7 +14,8 @@ from flightctl.core.index_hints import by_id
 from flightctl.core.model.payments import RefundResult
 from flightctl.core.model.states import PaymentSource, PaymentStatus, RefundStatus
 from flightctl.core.runtime import Runtime
-from flightctl.core.schema import payments, refunds, utc_now
+from flightctl.core.schema import payments, refunds
+from flightctl.core.sql_functions import utc_now
 
 
 def claim_refunds(runtime: Runtime, limit: int, booking_id: str | None) -> list[Any]:

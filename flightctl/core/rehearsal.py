@@ -6,7 +6,7 @@ Never in production: time is not waited for, the booking's holds are made to end
 from datetime import timedelta
 from typing import Final
 
-from flightctl.core import inventory, money, payments, records, settlement, sweeper
+from flightctl.core import money, payments, records, reservations, settlement, sweeper
 from flightctl.core.database import Transaction
 from flightctl.core.errors import ValidationError
 from flightctl.core.identifiers import normal_id
@@ -87,7 +87,7 @@ def _let_time_pass(runtime: Runtime, booking_id: str, seconds: float) -> None:
     def work(tx: Transaction) -> BookingStatus:
         booking = records.lock_booking(tx, booking_id)
         if booking.status is BookingStatus.PENDING:
-            inventory.age_holds(tx, booking_id, timedelta(seconds=seconds))
+            reservations.age(tx, booking_id, timedelta(seconds=seconds))
         return booking.status
 
     if runtime.database.run(work) is BookingStatus.PENDING:

@@ -15,8 +15,9 @@ from sqlalchemy.exc import DBAPIError
 
 from flightctl.core.database import Database, Transaction
 from flightctl.core.errors import FlightctlError
-from flightctl.core.schema import utc_now, worker_heartbeats
+from flightctl.core.schema import worker_heartbeats
 from flightctl.core.settings import Settings
+from flightctl.core.sql_functions import utc_now
 
 T = TypeVar("T")
 

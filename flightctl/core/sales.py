@@ -23,7 +23,8 @@ from flightctl.core.inventory import to_flight
 from flightctl.core.model.flights import Flight
 from flightctl.core.model.states import BookingStatus, HoldOutcome
 from flightctl.core.runtime import Runtime
-from flightctl.core.schema import booking_events, bookings, seat_reservations, utc_now
+from flightctl.core.schema import booking_events, bookings, seat_reservations
+from flightctl.core.sql_functions import utc_now
 
 HOURLY: Final = timedelta(days=3)
 """Sales of no longer than this are told by the hour, unless days are asked for."""

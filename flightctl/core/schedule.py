@@ -19,7 +19,8 @@ from flightctl.core.errors import InternalError
 from flightctl.core.model.states import FlightStatus
 from flightctl.core.prepared import Step
 from flightctl.core.routing import Row, Timetable, build, to_instant, to_microseconds
-from flightctl.core.schema import flights, gathered, hundredths, microseconds, schedule_state, utc_now
+from flightctl.core.schema import flights, schedule_state
+from flightctl.core.sql_functions import gathered, hundredths, microseconds, utc_now
 from flightctl.core.timetable_row import MAX_FLIGHT_TIME
 
 _LONGEST: Final = MAX_FLIGHT_TIME // timedelta(microseconds=1)

@@ -23,8 +23,9 @@ from flightctl.core.model.schedules import DifferenceKind, FlightDifference, Imp
 from flightctl.core.model.states import FlightStatus
 from flightctl.core.runtime import Runtime
 from flightctl.core.schedule_diff import MAX_DAYS, Diff, compare, import_range
-from flightctl.core.schema import flights, utc_now
+from flightctl.core.schema import flights
 from flightctl.core.seeding import load_flights
+from flightctl.core.sql_functions import utc_now
 from flightctl.core.timetable import EARLIEST, LATEST, Schedule, expand, read_schedule
 
 _CHUNK: Final = 100

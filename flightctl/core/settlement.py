@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy.exc import IntegrityError
 
-from flightctl.core import disruption, inventory, money, records
+from flightctl.core import disruption, inventory, money, records, reservations
 from flightctl.core.database import Operation, Transaction
 from flightctl.core.errors import (
     FlightctlError,
@@ -184,7 +184,7 @@ def _money_came(
         if trouble is not None:
             _end_unflyable(tx, booking, row, actor, source, trouble)
             return trouble
-        ended = inventory.end_holds(tx, [booking.id], HoldOutcome.CONFIRMED)
+        ended = reservations.end(tx, [booking.id], HoldOutcome.CONFIRMED)
         if ended != len(booking.flight_ids):
             raise InvariantViolationError(
                 f"booking {booking.id} has {ended} open holds for {len(booking.flight_ids)} legs",

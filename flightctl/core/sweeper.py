@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, literal, select, tuple_
 
-from flightctl.core import disruption, inventory, records
+from flightctl.core import disruption, inventory, records, reservations
 from flightctl.core.cancellation import cancel_booking
 from flightctl.core.database import Operation, Transaction
 from flightctl.core.errors import (
@@ -28,7 +28,8 @@ from flightctl.core.index_hints import by_booking
 from flightctl.core.model.operations import SweepResult
 from flightctl.core.model.states import BookingStatus, FlightStatus, HoldOutcome
 from flightctl.core.runtime import Runtime
-from flightctl.core.schema import booking_events, booking_flights, bookings, flights, seat_reservations, utc_now
+from flightctl.core.schema import booking_events, booking_flights, bookings, flights, seat_reservations
+from flightctl.core.sql_functions import utc_now
 
 SWEEPER: Final = "sweeper"
 REASON: Final = "the hold expired"
@@ -278,7 +279,7 @@ def _expire(tx: Transaction, booking_ids: Sequence[str]) -> _Tally:
     freed: Counter[str] = Counter()
     for hold in holds:
         freed[hold.flight_id] += hold.seats
-    inventory.end_holds(tx, ending, HoldOutcome.EXPIRED)
+    reservations.end(tx, ending, HoldOutcome.EXPIRED)
     records.cancel_requested(tx, ending)
     reasons = dict.fromkeys(ending, REASON)
     records.move_many(tx, reasons, BookingStatus.PENDING, BookingStatus.EXPIRED, actor=SWEEPER, failure=REASON)

@@ -13,7 +13,8 @@ from sqlalchemy import Select, case, func, or_, select
 
 from flightctl.core.database import Transaction
 from flightctl.core.model.states import BookingStatus, PaymentSource, PaymentStatus, RefundStatus
-from flightctl.core.schema import bookings, payments, refunds, seat_reservations, utc_now, worker_heartbeats
+from flightctl.core.schema import bookings, payments, refunds, seat_reservations, worker_heartbeats
+from flightctl.core.sql_functions import utc_now
 from flightctl.core.workers import ALIVE_SECONDS
 
 CAP: Final = 100_000

@@ -5,7 +5,8 @@ from typing import Final
 from sqlalchemy import bindparam, delete, insert, select, update
 
 from flightctl.core.database import Transaction
-from flightctl.core.schema import utc_now, worker_heartbeats
+from flightctl.core.schema import worker_heartbeats
+from flightctl.core.sql_functions import utc_now
 
 ALIVE_SECONDS: Final = 15
 """A daemon beats every 3 s; one that missed five beats is taken for dead."""

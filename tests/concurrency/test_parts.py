@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import bindparam, update
 
 from flightctl.core import cancellation, money, records
-from flightctl.core.schema import bookings, payments, utc_now
+from flightctl.core.schema import bookings, payments
+from flightctl.core.sql_functions import utc_now
 from tests.concurrency import crew as acts
 from tests.concurrency.conftest import on
 from tests.concurrency.crew import Crew, Job, codes

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from sqlalchemy import bindparam, func, update
 
-from flightctl.core import booking, claims, database, inventory, payments, records, sweeper
+from flightctl.core import booking, claims, database, inventory, payments, records, reservations, sweeper
 from flightctl.core.gateway import MockGateway
 from flightctl.core.model.states import BookingStatus, ForcedOutcome, HoldOutcome
-from flightctl.core.schema import bookings, utc_now
+from flightctl.core.schema import bookings
 from flightctl.core.schema import payments as payments_table
+from flightctl.core.sql_functions import utc_now
 from tests.concurrency import crew as acts
 from tests.concurrency.conftest import on
 from tests.concurrency.crew import Crew, Job, Outcome, codes
@@ -355,7 +356,7 @@ def test_control_a_sweep_that_trusts_its_first_look(world: World, monkeypatch: p
         tx.execute(update(bookings).where(bookings.c.booking_id.in_(booking_ids)).values(status="EXPIRED"))
         for booking_id in booking_ids:
             seats = tx.execute(bookings.select().where(bookings.c.booking_id == booking_id)).one().seats
-            inventory.end_holds(tx, [booking_id], HoldOutcome.EXPIRED)
+            reservations.end(tx, [booking_id], HoldOutcome.EXPIRED)
             inventory.give_back(tx, dict.fromkeys(records.flight_ids_of(tx, booking_id), seats))
         return sweeper._Tally()
 

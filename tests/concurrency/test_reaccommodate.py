@@ -12,7 +12,8 @@ from sqlalchemy import bindparam, update
 
 from flightctl.core import disruption, inventory, reaccommodation, records
 from flightctl.core.model.states import HoldOutcome
-from flightctl.core.schema import bookings, seat_reservations, utc_now
+from flightctl.core.schema import bookings, seat_reservations
+from flightctl.core.sql_functions import utc_now
 from tests.concurrency import crew as acts
 from tests.concurrency.conftest import on
 from tests.concurrency.crew import Crew, Job, codes

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import bindparam, func, update
 
-from flightctl.core import confirming, inventory, payments, records
-from flightctl.core.schema import bookings, utc_now
+from flightctl.core import confirming, payments, records, reservations
+from flightctl.core.schema import bookings
+from flightctl.core.sql_functions import utc_now
 from tests.concurrency import crew as acts
 from tests.concurrency.conftest import on
 from tests.concurrency.crew import Crew, Job, codes
@@ -82,13 +83,13 @@ def test_without_the_lock_the_batch_counts_what_it_ends(world: World, monkeypatc
 
 
 def _end_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
-    end_holds = inventory.end_holds
+    end_holds = reservations.end
 
     def uncounted(tx: Any, ids: Any, outcome: Any) -> int:
         end_holds(tx, ids, outcome)
         return 1 + 2 + 3
 
-    monkeypatch.setattr(inventory, "end_holds", uncounted)
+    monkeypatch.setattr(reservations, "end", uncounted)
 
 
 @on("mysql")

@@ -96,7 +96,8 @@ class Sales:
     def world_lapses(runtime: Runtime, booking: str) -> None:
         from sqlalchemy import update
 
-        from flightctl.core.schema import seat_reservations, utc_now
+        from flightctl.core.schema import seat_reservations
+        from flightctl.core.sql_functions import utc_now
 
         runtime.database.run(
             lambda tx: tx.change(

@@ -21,7 +21,7 @@ OWN_CLOCK_WANTED = {"completion_values.py", "doctor_database.py", "doctor_redis.
 
 
 def test_no_use_case_asks_this_machines_clock() -> None:
-    """Guard: instants come from schema.utc_now() or from Redis's TIME; time.monotonic() only measures."""
+    """Guard: instants come from sql_functions.utc_now() or from Redis's TIME; time.monotonic() only measures."""
     asked = [
         f"{path.name}:{node.lineno}: {ast.unparse(node.func)}"
         for path in SOURCES

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Executable, select
 
 from flightctl.core import claims, confirming, gateway, inventory, money, records, refunding, settlement, sweeper
-from flightctl.core.schema import rows_changed, utc_now
+from flightctl.core.sql_functions import rows_changed, utc_now
 
 MODULES = (claims, confirming, gateway, inventory, money, records, refunding, settlement, sweeper)
 STATEMENTS = {
