@@ -11,17 +11,28 @@ if TYPE_CHECKING:
 
 _NO: Final = frozenset({"0", "false", "no", "off"})
 _FILES: Final = {"ssl_ca": "database.tls_ca", "ssl_cert": "database.tls_cert", "ssl_key": "database.tls_key"}
+_OTHERS: Final = ("bind_address", "charset", "collation", "unix_socket")
+"""What else a URL may say."""
+_IGNORED: Final = frozenset({"connect_timeout", "read_timeout", "write_timeout"})
+"""The settings of these names win."""
+_CHARSETS: Final = frozenset({"utf8mb4", "utf8"})
 _SWITCHES: Final = frozenset({"ssl", "ssl_disabled", "ssl_check_hostname", "ssl_verify_cert", "ssl_verify_identity"})
 
 
 def split_query(query: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """A URL's query without what is about TLS, and that. Raises ConfigError for a ``ssl_…`` that nobody knows."""
+    """A URL's query without what is about TLS, and that. Raises ConfigError for what nobody knows."""
     tls = {name: str(value) for name, value in query.items() if name.startswith("ssl")}
     for name in tls:
         if name not in _FILES and name not in _SWITCHES:
             known = ", ".join([*_FILES, *sorted(_SWITCHES)])
             raise ConfigError(f"database.url: {name[:40]!r} is not known", hint=f"There are {known}.")
-    return {name: value for name, value in query.items() if name not in tls}, tls
+    rest = {name: value for name, value in query.items() if name not in tls and name not in _IGNORED}
+    for name in rest:
+        if name not in _OTHERS:
+            raise ConfigError(f"database.url: {name[:40]!r} is not known", hint=f"There are {', '.join(_OTHERS)}.")
+    if (charset := rest.get("charset", "utf8mb4")) not in _CHARSETS:
+        raise ConfigError(f"database.url: charset {charset[:40]!r} cannot hold every name", hint="Leave it out.")
+    return rest, tls
 
 
 def tls_context(query: Mapping[str, Any], settings: Settings) -> "SSLContext | None":

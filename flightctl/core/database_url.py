@@ -107,11 +107,13 @@ def _parse_one(one: str, raw: str, key: str) -> URL:
         backend = url.get_backend_name()
         incomplete = url.port is not None and not 0 < url.port < 65536
         incomplete |= backend != "sqlite" and not (url.database and (url.host or "unix_socket" in url.query))
+        incomplete |= "@" in (url.host or "")  # the rest of a password, which no message may show
     except (ArgumentError, ValueError, NoSuchModuleError):
         backend, incomplete = "", False
     if backend not in {"sqlite", "mysql", "mariadb"} or incomplete:
         raise ConfigError(
             f"{key} {mask_url(raw)[:120]!r} is not a database URL flightctl knows",
-            hint="Write mysql+pymysql://user:password@host:3306/name or sqlite:////path/to/file.db.",
+            hint="Write mysql+pymysql://user:password@host:3306/name or sqlite:////path/to/file.db."
+            " In a password @ is %40.",
         )
     return url.set(drivername="sqlite+pysqlite" if backend == "sqlite" else "mysql+pymysql")

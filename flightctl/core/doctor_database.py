@@ -1,6 +1,5 @@
 """The database as ``doctor`` sees it: reachable, writable, of the right schema, durable, of one clock, with room."""
 
-import re
 import shutil
 import socket
 import time
@@ -14,7 +13,9 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from flightctl.core.database import Operation, Transaction
+from flightctl.core.database_engine import DEFAULT_PORT
 from flightctl.core.database_errors import translate
+from flightctl.core.database_url import Address
 from flightctl.core.errors import FlightctlError
 from flightctl.core.model.operations import DoctorCheck
 from flightctl.core.runtime import Runtime
@@ -33,7 +34,6 @@ FULL_DISK: Final = 20_000_000
 BUSY_SHARE: Final = 0.8
 _PROBE_SECONDS: Final = 2.0
 _LOOKS: Final = 5
-_DEFAULT_PORT: Final = 3306
 
 _SERVER: Final = text(
     "SELECT VERSION() AS version, @@hostname AS host, @@max_connections AS most, @@log_bin AS log_bin,"
@@ -99,7 +99,7 @@ def _silent(runtime: Runtime) -> DoctorCheck | None:
     """The finding when no server even greets: a bare connection tells sooner than the driver, and tells where the
     trouble is: the name, the network, the port or the server. None when one does, or none can be asked so."""
     try:
-        servers = [] if runtime.database.embedded else _servers(runtime.settings["database.url"])
+        servers = [] if runtime.database.embedded else _servers(runtime.database.address)
         label = runtime.database.label
     except FlightctlError as error:
         return DoctorCheck("database", FAILED, error.message, error.hint)
@@ -111,14 +111,9 @@ def _silent(runtime: Runtime) -> DoctorCheck | None:
     return DoctorCheck("database", FAILED, f"{label}: the database does not answer; {told}", hint)
 
 
-def _servers(url: str) -> list[tuple[str, int]]:
-    """Host and port of each server in the URL; none for a socket file."""
-    found = []
-    for server in url.partition("://")[2].partition("/")[0].rpartition("@")[2].split(","):
-        match = re.fullmatch(r"\[?([^\]]+?)\]?(?::(\d+))?", server)
-        if match:
-            found.append((match[1], int(match[2] or _DEFAULT_PORT)))
-    return found
+def _servers(address: Address) -> list[tuple[str, int]]:
+    """Host and port of each server; none for a socket file."""
+    return [(node.host, node.port or DEFAULT_PORT) for node in address.nodes if node.host]
 
 
 def _probe(host: str, port: int) -> tuple[str, str] | None:

@@ -324,6 +324,7 @@ def test_settings_in_the_environment(clumsy: Clumsy) -> None:
     for name, value in (
         ("DATABASE_URL", "mysql://"), ("DATABASE_URL", "postgres://u:hush@h/d"), ("DATABASE_URL", "nonsense"),
         ("DATABASE_URL", "mysql+pymysql://u:hush@h:abc/d"), ("DATABASE_URL", "mysql+pymysql://u:hush@h:99999/d"),
+        ("DATABASE_URL", "mysql://u:hush@h/d?foo=bar"), ("DATABASE_URL", "mysql://u:hush@h/d?charset=latin1"),
         ("DATABASE_URL", "sqlite://"), ("DATABASE_URL", "://"), ("REDIS_URL", "redis://:hush@localhost:abc/0"),
         ("REDIS_URL", "redis://:hush@h:99999/0"), ("REDIS_URL", "http://localhost"), ("REDIS_URL", "redis://"),
         ("REDIS_URL", "redis://:hush@h/zero"), ("LOCKING", "none"), ("BOOKING_HOLD", "0s"), ("BOOKING_HOLD", "5"),

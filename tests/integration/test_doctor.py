@@ -156,6 +156,7 @@ def test_a_database_that_does_not_answer(world: World, proxy: TcpProxy, trouble:
     ("broken", "words"),
     [
         ((":secret@", ":wrong@"), ("refuses this account", "user and password")),
+        ((":secret@", ":wrong/wrong@"), ("refuses this account", "user and password")),
         (("/flightctl_test_", "/no_such_"), ("does not exist", "flightctl db upgrade")),
         (("@127.0.0.1", "@no-such-host.invalid"), ("name that nobody knows", "Check the host")),
     ],
@@ -164,7 +165,7 @@ def test_a_url_that_is_wrong(world: World, broken: tuple[str, str], words: tuple
     runtime = world.another(FLIGHTCTL_DATABASE_URL=world.backend.database_url.replace(*broken))
     told = finding(runtime, "database", "failed")
     assert all(word in told for word in words), told
-    assert "wrong@" not in told
+    assert "wrong" not in told
 
 
 def test_a_schema_that_is_behind_or_ahead(migrated_mysql_url: str) -> None:

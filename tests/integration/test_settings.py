@@ -219,6 +219,7 @@ def test_urls_without_a_password_are_shown_as_they_are(url: str) -> None:
         f"user:{SECRET}@host/name",
         f"mysql://user:{SECRET}@host:99999/name",
         f"mysql://user:{SECRET}@host:port/name",
+        f"mysql://user:a@{SECRET}@host/name",
         f"oracle://user:{SECRET}@host",
         "nonsense",
         "://",
