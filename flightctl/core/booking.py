@@ -155,7 +155,7 @@ def _replay(tx: Transaction, order: _Order, booking_id: str) -> Booking:
     identifier, seats = records.first_request(tx, booking)
     if (booking.user_id, identifier, seats) != (order.user, order.identifier, order.seats):
         raise IdempotencyMismatchError(
-            f"the idempotency key was used for another request: {seats} seats of {identifier}",
+            f"the idempotency key was used for another request: {seats} seat{'s' if seats > 1 else ''} of {identifier}",
             details={"bookingId": booking.booking_id},
         )
     return booking

@@ -11,7 +11,7 @@ from flightctl.core import affected_bookings, disruption, inventory, plan_file, 
 from flightctl.core.amounts import parse_amount
 from flightctl.core.cache import SeatCount
 from flightctl.core.database import Transaction
-from flightctl.core.errors import InvalidStateError, ValidationError
+from flightctl.core.errors import InvalidFlightError, InvalidStateError, ValidationError
 from flightctl.core.flight_cancellation import cancel, preview_cancel
 from flightctl.core.flight_rows import BY_ID, require
 from flightctl.core.identifiers import normal_id, parse_identifier
@@ -31,14 +31,29 @@ _LOCKED: Final = BY_ID.with_for_update()
 
 
 def show(runtime: Runtime, identifier: str) -> Quote:
-    """What an identifier stands for, whatever the flights' state. Raises InvalidFlightError for an unknown flight."""
+    """What an identifier stands for, whatever the flights' state or times.
+
+    Raises InvalidFlightError for an unknown flight, and for legs that do not lead from the source to the destination.
+    """
     kind, normal, flight_ids = parse_identifier(identifier)
 
     def work(tx: Transaction) -> Quote:
         rows = [require(tx.execute(BY_ID, {"id": flight_id}).first(), flight_id) for flight_id in flight_ids]
-        return Quote(normal, kind, tuple(inventory.to_flight(row) for row in rows))
+        return Quote(normal, kind, _joined(normal, tuple(inventory.to_flight(row) for row in rows)))
 
     return runtime.database.read(work)
+
+
+def _joined(identifier: str, legs: tuple[Flight, ...]) -> tuple[Flight, ...]:
+    if len(legs) > 1:
+        source, destination = identifier.split("_")[1:3]
+        left, reached = [leg.source for leg in legs], [leg.destination for leg in legs]
+        if [source, *reached] != [*left, destination]:
+            raise InvalidFlightError(
+                f"{identifier} is no itinerary: its legs do not lead from {source} to {destination}",
+                details={"flightIdentifier": identifier},
+            )
+    return legs
 
 
 def seats(runtime: Runtime, flight_id: str) -> FlightSeats:
@@ -55,7 +70,7 @@ def _local(text: str, what: str) -> datetime:
         local = datetime.fromisoformat(text.strip())
     except ValueError:
         local = None
-    if local is None or local.tzinfo is not None or not EARLIEST <= local.date() <= LATEST:
+    if local is None or ":" not in text or local.tzinfo is not None or not EARLIEST <= local.date() <= LATEST:
         raise ValidationError(
             f"{what} {text[:40]!r} is not a local time", hint="Write the airport's local time as 2026-12-01T06:30."
         )

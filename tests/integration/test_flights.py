@@ -87,6 +87,7 @@ def test_add_the_same_flight_with_other_data(world: World, other: dict[str, Any]
         {"flight": f"6E203-{DAY:%Y%m%d}-BOM"},
         {"source": "BOM"},
         {"departure": "tomorrow"},
+        {"departure": LOCAL},
         {"departure": f"{LOCAL}T06:30Z"},
         {"departure": f"{LOCAL}T09:30"},
         {"arrival": "9999-12-31T23:59"},
@@ -275,6 +276,9 @@ def test_show(world: World) -> None:
     quote = flights.show(world.runtime, TWO_LEGS.lower())
     assert (quote.flight_identifier, quote.total_price) == (TWO_LEGS, Decimal("20.20"))
     assert [flight.status for flight in quote.flights] == ["ACTIVE", "CANCELLED"]
+    for wrong in ("CF_DEL_BLR_F2_F1", "CF_DEL_BLR_F1_F1", "CF_DEL_BOM_F1_F2", "CF_BLR_DEL_F1_F2"):
+        with pytest.raises(InvalidFlightError, match="do not lead"):
+            flights.show(world.runtime, wrong)
 
 
 def test_lists(world: World) -> None:
