@@ -32,18 +32,23 @@ class Trouble(Enum):
 # MySQL and MariaDB error numbers ("Server Error Message Reference", "Client Error Message Reference").
 _CONFLICTS: Final = frozenset({1213, 1020, 3101})
 _LOCK_TIMEOUTS: Final = frozenset({1205, 3572})
-_UNREACHABLE: Final = frozenset({2002, 2003, 2005, 1040, 1129, 1203, 1226})
+OFFLINE: Final = frozenset({3032, 6400})
+"""MySQL in offline mode, into which Group Replication puts a member that had to leave; the second from 9.x on."""
+_UNREACHABLE: Final = frozenset({2002, 2003, 2005, 1040, 1129, 1203, 1226}) | OFFLINE
 _DISCONNECTED: Final = frozenset({2006, 2013, 2055, 1053, 1927, 1152, 1158, 1159, 1160, 1161, 4031, 0})
 _DENIED: Final = frozenset({1142, 1143})
 _SCHEMA: Final = frozenset({1146, 1054})
-_UNFIT: Final = frozenset({1047, 1180})
-"""Galera: a server that has lost its cluster, and a COMMIT that the cluster may or may not have heard of."""
-_READ_ONLY: Final = frozenset({1290, 1836, 3100})
+_UNFIT: Final = frozenset({1047, 1180, 3100, 3796, 3797, 3798, 3799})
+"""Galera: a server that has lost its cluster, and a COMMIT that the cluster may or may not have heard of. Group
+Replication: the same COMMIT (3100: its member gave up, and the others may have made it), and a member that leaves while
+a read waits for the group."""
+_READ_ONLY: Final = frozenset({1290, 1836})
 """Where there are several servers another one may be the writer."""
 
 SEVERAL: Final = "flightctl_several"
 """Execution option of an engine whose database is on several servers."""
 
+_OFFLINE_HINT: Final = "Its group has put it out: let it join again, then SET GLOBAL offline_mode = OFF."
 _REASONS: Final = {
     1040: ("the database has too many connections", "Try again; or raise its max_connections."),
     1044: ("the database refuses this account", "Check the user's rights on the database."),
@@ -56,6 +61,8 @@ _REASONS: Final = {
     1792: ("the database is read-only", "Point FLIGHTCTL_DATABASE_URL to the primary."),
     1836: ("the database is read-only", "Point FLIGHTCTL_DATABASE_URL to the primary."),
     1047: ("the database's server has lost its cluster", "Its cluster has no quorum, or this server is joining it."),
+    3032: ("the database's server is in offline mode", _OFFLINE_HINT),
+    6400: ("the database's server is in offline mode", _OFFLINE_HINT),
     3100: ("the database refuses writes", "Its cluster has no quorum, or this member is read-only."),
     1021: ("the database's disk is full", "Free space on its server. Nothing was changed."),
     1114: ("the database's disk is full", "Free space on its server. Nothing was changed."),
@@ -90,8 +97,10 @@ def server_unfit(error: BaseException | None, *, several: bool) -> bool:
 
 
 def _denied(error: BaseException | None) -> str:
-    """``INSERT command denied to user … for table `db`.`flights``` as ``INSERT into the table flights``."""
-    found = re.search(r"(?s)([A-Z ,]+?) command denied .* table [`']?(?:\w+[`']?\.[`']?)?(\w+)", str(error))
+    """``INSERT command denied to user … for table `db`.`flights``` as ``INSERT into the table flights``; MySQL says
+    ``SELECT with locking clause command denied`` where UPDATE is what is missing."""
+    said = str(error).replace("SELECT with locking clause command", "UPDATE command")
+    found = re.search(r"(?s)([A-Z ,]+?) command denied .* table [`']?(?:\w+[`']?\.[`']?)?(\w+)", said)
     return f"{found[1]} in the table {found[2]}" if found else "do that"
 
 

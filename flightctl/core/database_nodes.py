@@ -5,30 +5,39 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import pymysql
 from pymysql.constants import CLIENT
 from pymysql.err import MySQLError, OperationalError
 
-from flightctl.core.database_errors import distrust
+from flightctl.core.database_errors import OFFLINE, distrust
 
 MIN_TIMEOUT: Final = 0.5
 """Seconds that a server gets to answer, however many there are to ask."""
 REST_SECONDS: Final = 5.0
 """For so long a server that failed is asked last."""
-_RECOVERABLE: Final = frozenset({2002, 2003, 2005, 2006, 2013, 1040, 1047, 1053, 1129, 1203, 1226})
+_RECOVERABLE: Final = frozenset({2002, 2003, 2005, 2006, 2013, 1040, 1047, 1053, 1129, 1203, 1226}) | OFFLINE
 """Errors of connecting that another server may not have; a wrong password is wrong on all of them."""
 _UNREACHABLE: Final = 2003
 _DENIED: Final = 1142
-_REASONS: Final = {1040: "has too many connections", 1047: "is not ready"}
+_REASONS: Final = {
+    1040: "has too many connections",
+    1047: "is not ready",
+    **dict.fromkeys(OFFLINE, "is offline (its group has put it out)"),
+}
 _LOOK: Final = (
     "SHOW VARIABLES WHERE Variable_name IN ('wsrep_on', 'read_only', 'super_read_only', 'wsrep_reject_queries', "
     "'group_replication_group_name');"
     "SHOW STATUS WHERE Variable_name IN ('wsrep_ready', 'wsrep_cluster_status', 'wsrep_local_state_comment')"
 )
-_MEMBER: Final = "SELECT member_state FROM performance_schema.replication_group_members WHERE member_id = @@server_uuid"
+_MEMBERS: Final = (
+    "SELECT MAX(IF(member_id = @@server_uuid, member_state, NULL)), COUNT(IF(member_state = 'UNREACHABLE', 1, NULL)), "
+    "COUNT(*), COUNT(IF(member_role = 'PRIMARY' AND member_state = 'ONLINE' AND member_id <> @@server_uuid, 1, NULL)) "
+    "FROM performance_schema.replication_group_members"
+)
+_SILENT, _READ_ONLY = "does not answer", "is read-only"
 _SYNCED, _DONOR, _ONLINE = "Synced", "Donor/Desynced", "ONLINE"
 _WAIT_FOR_CLUSTER: Final = {
     # Mask 7: before reads (1), updates and deletes (2), inserts (4).
@@ -40,21 +49,26 @@ CLUSTER_VARIABLES: Final = tuple(_WAIT_FOR_CLUSTER)
 
 
 class NoServerUsableError(OperationalError):
-    """``reasons`` tells of each server, in order, why not."""
+    """``reasons`` tells of each server, in order, why not; ``electing`` that one of them will be able to soon."""
 
-    def __init__(self, reasons: Mapping[str, str]) -> None:
+    def __init__(self, reasons: Mapping[str, str], *, electing: bool = False) -> None:
         self.reasons = dict(reasons)
+        self.electing = electing
         told = ", ".join(f"{name} {reason}" for name, reason in self.reasons.items())
         super().__init__(_UNREACHABLE, f"no server of the database can be used: {told}")
 
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """``trouble`` is why a server cannot be used, empty when it can; ``spare`` that it should be used last."""
+    """``trouble`` is why a server cannot be used, empty when it can; ``spare`` that it should be used last;
+    ``unseen`` that this account may not see whether it has quorum; ``primary_elsewhere``, of a member of a group, that
+    another one writes, as far as it knows; None of any other server."""
 
     name: str
     trouble: str = ""
     spare: bool = False
+    unseen: bool = False
+    primary_elsewhere: bool | None = None
 
 
 class Nodes:
@@ -74,11 +88,13 @@ class Nodes:
         """
         reasons: dict[str, str] = {}
         spare: Any = None
+        states = []
         for host in self._order():
             connection, state = self._try(host, arguments)
             if state.trouble:
                 self._failed[host] = time.monotonic()
                 reasons[state.name] = state.trouble
+                states.append(state)
                 _close(connection)
             elif state.spare:
                 _close(spare)
@@ -89,7 +105,7 @@ class Nodes:
                 return connection
         if spare is not None:
             return spare
-        raise NoServerUsableError(reasons)
+        raise NoServerUsableError(reasons, electing=_electing(states))
 
     def failed(self, connection: Any) -> None:
         """The server of this connection could not go on: ask it last for a while."""
@@ -115,7 +131,7 @@ class Nodes:
             if error.args[0] not in _RECOVERABLE:
                 raise
             untrusted = distrust(error)
-            reason = f"fails at TLS: {untrusted}" if untrusted else _REASONS.get(error.args[0], "does not answer")
+            reason = f"fails at TLS: {untrusted}" if untrusted else _REASONS.get(error.args[0], _SILENT)
             return None, NodeState(name, reason)
 
     def _order(self) -> list[tuple[str, int]]:
@@ -142,15 +158,22 @@ class Nodes:
 
     def _state(self, connection: Any, name: str) -> NodeState:
         facts = look(connection)
-        if self._writing and "ON" in {facts.get("read_only"), facts.get("super_read_only")}:
-            return NodeState(name, "is read-only")
-        if facts.get("wsrep_on") == "ON":
-            return _galera_state(facts, name)
+        state = NodeState(name)
         if facts.get("group_replication_group_name"):
-            member = _member_state(connection)
-            if member not in {_ONLINE, None}:
-                return NodeState(name, f"is not ready ({member})")
-        return NodeState(name)
+            state = _member_state(connection, name)
+        elif facts.get("wsrep_on") == "ON":
+            state = _galera_state(facts, name)
+        if not state.trouble and self._writing and "ON" in {facts.get("read_only"), facts.get("super_read_only")}:
+            return replace(state, trouble=_READ_ONLY)
+        return state
+
+
+def _electing(states: Sequence[NodeState]) -> bool:
+    """Whether a primary will be there soon: the members that answer have a majority, and know of none that writes, or
+    the one they know of may be among those that do not answer. It takes them some seconds to notice that."""
+    members = [state for state in states if state.trouble == _READ_ONLY and state.primary_elsewhere is not None]
+    silent = any(state.trouble == _SILENT for state in states)
+    return bool(members) and (silent or not all(state.primary_elsewhere for state in members))
 
 
 def look(connection: Any) -> dict[str, str]:
@@ -186,17 +209,22 @@ def _galera_state(facts: Mapping[str, str], name: str) -> NodeState:
     return NodeState(name, spare=state == _DONOR)
 
 
-def _member_state(connection: Any) -> str | None:
-    """The member's state in its group; None where the account may not see it."""
+def _member_state(connection: Any, name: str) -> NodeState:
+    """Of a member of Group Replication. One that is cut off from the majority calls itself ONLINE, and lets every
+    COMMIT wait until the others are back."""
     try:
         with connection.cursor() as cursor:
-            cursor.execute(_MEMBER)
-            row = cursor.fetchone()
+            cursor.execute(_MEMBERS)
+            member, silent, size, other_primaries = cursor.fetchone()
     except MySQLError as error:
         if error.args[0] == _DENIED:
-            return None
+            return NodeState(name, unseen=True)
         raise
-    return str(row[0]) if row else "OFFLINE"
+    if member != _ONLINE:
+        return NodeState(name, f"is not ready ({member or 'OFFLINE'})")
+    if 2 * silent >= size:
+        return NodeState(name, "has no quorum")
+    return NodeState(name, primary_elsewhere=bool(other_primaries))
 
 
 def _close(connection: Any) -> None:

@@ -46,8 +46,9 @@ class Tries:
             if self._timeouts < LOCK_TIMEOUT_ATTEMPTS:
                 self._counters.add("retries.lock_timeout")
                 return
-        elif trouble in {Trouble.DISCONNECTED, Trouble.UNREACHABLE} and self.connected:
-            # A server that never answered fails at once; one that went away in mid-work is looked for again.
+        elif trouble in {Trouble.DISCONNECTED, Trouble.UNREACHABLE} and (self.connected or _electing(error)):
+            # A server that never answered fails at once; one that went away in mid-work is looked for again, and a
+            # group that elects its primary is waited for.
             now = time.monotonic()
             self._lost_at = self._lost_at or now
             self._losses += 1
@@ -62,6 +63,10 @@ class Tries:
         if trouble in {Trouble.CONFLICT, Trouble.LOCK_TIMEOUT} or isinstance(error, Conflict):
             raise LockAcquisitionFailedError("the rows it needs stayed locked by others") from error
         raise translate(error) from error
+
+
+def _electing(error: DBAPIError | Conflict) -> bool:
+    return bool(getattr(getattr(error, "orig", None), "electing", False))
 
 
 def _jitter(attempt: int) -> float:

@@ -1,10 +1,16 @@
 """Doctor's look at each server of a database that has several, and at each replica."""
 
+from typing import TYPE_CHECKING, Final
+
 from flightctl.core.errors import FlightctlError
 from flightctl.core.model.operations import DoctorCheck
 from flightctl.core.runtime import Runtime
 
+if TYPE_CHECKING:
+    from flightctl.core.database_nodes import NodeState
+
 OK, WARNING, FAILED = "ok", "warning", "failed"
+GROUP_MEMBERS: Final = "performance_schema.replication_group_members"
 
 
 def examine(runtime: Runtime) -> list[DoctorCheck]:
@@ -18,13 +24,17 @@ def servers(runtime: Runtime) -> list[DoctorCheck]:
         states = runtime.database.examine_nodes()
     except FlightctlError:  # told by the check before
         return []
-    hint = "The others do its work meanwhile."
-    return [
-        DoctorCheck(f"server {state.name}", WARNING, f"it {state.trouble}", hint)
-        if state.trouble
-        else DoctorCheck(f"server {state.name}", OK, "it gives data to another" if state.spare else "it can be used")
-        for state in states
-    ]
+    return [_server(state) for state in states]
+
+
+def _server(state: "NodeState") -> DoctorCheck:
+    name = f"server {state.name}"
+    if state.trouble:
+        return DoctorCheck(name, WARNING, f"it {state.trouble}", "The others do its work meanwhile.")
+    if state.unseen:
+        detail = "it can be used; whether it has quorum this account may not see"
+        return DoctorCheck(name, WARNING, detail, f"GRANT SELECT ON {GROUP_MEMBERS} to this account.")
+    return DoctorCheck(name, OK, "it gives data to another" if state.spare else "it can be used")
 
 
 def replicas(runtime: Runtime) -> list[DoctorCheck]:

@@ -16,6 +16,7 @@ from flightctl.core.schema import HEAD_REVISION, airports
 if TYPE_CHECKING:
     from flightctl.core.database import Database
 
+GROUP: Final = "group_replication_group_name"
 _LOCK_NAME: Final = "flightctl_db_upgrade"
 _LOCK_SECONDS: Final = 60
 _LOOK_AGAIN_SECONDS: Final = 0.3
@@ -86,9 +87,13 @@ def _run_revisions(database: "Database") -> None:
 
 
 def _bring_up_beside_others(connection: Connection) -> None:
-    """GET_LOCK is local to one server. Of upgrades on several servers of a cluster the first statement that both run
-    (its servers run CREATE, ALTER and the like in one order) ends all but one; the others wait for that one.
+    """GET_LOCK is local to one server. Of upgrades on several servers of Galera the first statement that both run
+    (its servers run CREATE, ALTER and the like in one order) ends all but one; the others wait for that one. Group
+    Replication has no such order.
     """
+    if _cluster_of(connection) == GROUP:
+        _bring_up_in_turn(connection)
+        return
     until = time.monotonic() + _LOCK_SECONDS
     while True:
         try:
@@ -96,16 +101,33 @@ def _bring_up_beside_others(connection: Connection) -> None:
             return
         except DBAPIError as error:
             number = error.orig.args[0] if error.orig is not None and error.orig.args else None
-            if number not in _DONE_BY_ANOTHER or time.monotonic() > until or not _in_cluster(connection):
+            if number not in _DONE_BY_ANOTHER or time.monotonic() > until or not _cluster_of(connection):
                 raise
         time.sleep(_LOOK_AGAIN_SECONDS)
 
 
-def _in_cluster(connection: Connection) -> bool:
+def _bring_up_in_turn(connection: Connection) -> None:
+    from flightctl.core.migrate_turn import turn
+
+    if _is_whole(connection):
+        return
+    with turn(connection, _LOCK_SECONDS):
+        _bring_up(connection)
+
+
+def _is_whole(connection: Connection) -> bool:
+    try:
+        return current_of(connection) == HEAD_REVISION and _has_airports(connection)
+    except DBAPIError:  # the tables are being changed at this moment
+        return False
+
+
+def _cluster_of(connection: Connection) -> str | None:
+    """The variable that names the kind of cluster which the server belongs to."""
     from flightctl.core.database_nodes import CLUSTER_VARIABLES, look
 
     facts = look(connection.connection.driver_connection)
-    return any(facts.get(name, "OFF") not in {"OFF", ""} for name in CLUSTER_VARIABLES)
+    return next((name for name in CLUSTER_VARIABLES if facts.get(name, "OFF") not in {"OFF", ""}), None)
 
 
 def _bring_up(connection: Connection) -> None:
@@ -140,7 +162,7 @@ def _load_airports(connection: Connection) -> None:
     """Fill ``airports`` from the shipped table, once."""
     from flightctl.core.network import all_airports
 
-    if connection.execute(select(func.count()).select_from(airports)).scalar():
+    if _has_airports(connection):
         return
     rows = [
         {
@@ -155,3 +177,7 @@ def _load_airports(connection: Connection) -> None:
         for airport in all_airports()
     ]
     connection.execute(insert(airports), rows)
+
+
+def _has_airports(connection: Connection) -> bool:
+    return bool(connection.execute(select(func.count()).select_from(airports)).scalar())
