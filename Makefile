@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-cluster lint man soak servers clean
+.PHONY: help demo test test-cluster test-mysql lint man soak servers mysql clean
 
 # The interpreter the environment is made with; empty means the newest suitable one found, or the system's package.
 PYTHON ?=
@@ -32,6 +32,9 @@ test: .venv/.installed servers lint ## everything a change must pass, but for wh
 test-cluster: .venv/.installed servers ## the tests that start clusters of servers
 	@$(BIN)/python -m pytest tests/cluster
 
+test-mysql: .venv/.installed ## the tests of the database, on the MySQL of `make mysql`
+	@FLIGHTCTL_TEST_SERVER=mysql $(BIN)/python -m pytest tests/cluster/test_group_replication.py tests/integration tests/concurrency
+
 lint: .venv/.installed ## style, format and types
 	@$(BIN)/python -m ruff check
 	@$(BIN)/python -m ruff format --check
@@ -45,6 +48,9 @@ soak: .venv/.installed servers ## the long storms
 
 servers: # MariaDB and Redis for the tests, when they are missing
 	@bash tests/install-servers.sh
+
+mysql: ## a MySQL server in build/mysql, beside the system, for the tests of Group Replication
+	@bash tests/fetch-mysql.sh build/mysql
 
 clean: ## removes the environment and everything built
 	@rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage *.egg-info

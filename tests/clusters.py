@@ -1,4 +1,4 @@
-"""A private Galera cluster of MariaDB servers, and MySQL's Group Replication where a MySQL is to be had."""
+"""A private Galera cluster of MariaDB servers."""
 
 from __future__ import annotations
 
@@ -118,6 +118,8 @@ class GaleraNode(MariaDB):
 class Galera:
     """Members that all accept writes; the account of `url` has no global right, like `MariaDB`'s."""
 
+    wait = "SET SESSION wsrep_sync_wait = 7"  # for what was committed anywhere
+
     def __init__(self, folder: Path, size: int = 3) -> None:
         provider = next((path for path in PROVIDERS if Path(path).exists()), None)
         if provider is None:
@@ -173,7 +175,7 @@ class Galera:
             def execute(sql: str, params: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
                 with node.admin() as connection, connection.cursor() as cursor:
                     connection.select_db(database)
-                    cursor.execute("SET SESSION wsrep_sync_wait = 7")
+                    cursor.execute(self.wait)
                     cursor.execute(sql, params) if params else cursor.execute(sql)
                     return list(cursor.fetchall())
 

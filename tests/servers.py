@@ -32,6 +32,9 @@ START_TIMEOUT = 60.0  # seconds; a second or two is normal, a crash recovery on 
 STOP_TIMEOUT = 30.0  # seconds until a server that does not stop is killed
 POLL = 0.02  # seconds
 _PR_SET_PDEATHSIG = 1
+# Read once: the tests themselves run without any FLIGHTCTL_* variable.
+MYSQL_HOME = os.environ.get("FLIGHTCTL_TEST_MYSQL_HOME", "")
+PREFER_MYSQL = os.environ.get("FLIGHTCTL_TEST_SERVER", "") == "mysql"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -47,6 +50,29 @@ def find_program(*names: str) -> str:
         if found := shutil.which(name, path=path):
             return found
     raise ServerMissing(f"{' or '.join(names)} is not installed; tests/install-servers.sh does that")
+
+
+def find_mysql() -> str:
+    """Path of a MySQL server, which MariaDB's may shadow under the same name; raises ServerMissing.
+
+    It is that of the tree named by FLIGHTCTL_TEST_MYSQL_HOME, the one that `make mysql` has unpacked, or the system's.
+    """
+    named = MYSQL_HOME or str(Path(__file__).parents[1] / "build" / "mysql")
+    places = [f"{named}/bin", f"{named}/sbin", f"{named}/usr/sbin"]
+    if not MYSQL_HOME:
+        places += [*os.environ.get("PATH", os.defpath).split(os.pathsep), "/usr/sbin", "/usr/local/sbin"]
+    for program in (found for place in places if (found := shutil.which("mysqld", path=place))):
+        if "mariadb" not in _version(program).lower():
+            return program
+    where = f"in {MYSQL_HOME}" if MYSQL_HOME else "here; `make mysql` unpacks one beside the system"
+    raise ServerMissing(f"there is no MySQL server {where}")
+
+
+def _version(program: str) -> str:
+    done = subprocess.run([program, "--no-defaults", "--version"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ServerMissing(f"{program} does not run: {done.stderr.strip()}")
+    return done.stdout
 
 
 def _die_with_parent() -> None:
@@ -175,7 +201,12 @@ class MariaDB(_Server):
         """`options` are further arguments of the server, e.g. ``--innodb-lock-wait-timeout=2``."""
         super().__init__(folder)
         self.options = options
-        self.program = find_program("mariadbd", "mysqld")
+        self.program = self.find()
+
+    @staticmethod
+    def find() -> str:
+        """Path of the server's program."""
+        return find_mysql() if PREFER_MYSQL else find_program("mariadbd", "mysqld")
 
     def url(self, database: str) -> str:
         return f"mysql+pymysql://{self.user}:{self.password}@{LOOPBACK}:{self.port}/{database}"
@@ -200,15 +231,11 @@ class MariaDB(_Server):
                 script.write(f"GRANT ALL PRIVILEGES ON {on} TO '{user}'@'{LOOPBACK}' WITH GRANT OPTION;\n")
         if (self.folder / "data").exists():
             return
-        # Relative paths: mariadb-install-db cannot stand blanks, and a socket's path must be under 108 bytes.
-        command = [self.program, "--no-defaults", "--initialize-insecure", "--datadir=data"]
-        if self._is_mariadb():
-            command = [find_program("mariadb-install-db", "mysql_install_db"), "--no-defaults", "--datadir=./data"]
-            command += ["--auth-root-authentication-method=normal", "--skip-test-db"]
+        command = self._initialize()
         log = self.folder / "install.log"
         with log.open("wb") as output:
             done = subprocess.run(
-                command + self._as_root(),
+                [*command, *self._as_root()],
                 check=False,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -219,15 +246,23 @@ class MariaDB(_Server):
             shutil.rmtree(self.folder / "data", ignore_errors=True)
             raise RuntimeError(f"{command[0]} failed:\n{_tail(log)}")
 
+    def _initialize(self) -> Sequence[str]:
+        """What makes the server's own tables."""
+        if not self._is_mariadb():
+            return [self.program, "--no-defaults", "--initialize-insecure", f"--datadir={self.folder / 'data'}"]
+        # A relative path: it cannot stand blanks.
+        command = [find_program("mariadb-install-db", "mysql_install_db"), "--no-defaults", "--datadir=./data"]
+        return [*command, "--auth-root-authentication-method=normal", "--skip-test-db"]
+
     def _command(self) -> Sequence[str]:
-        own = ["--performance-schema=OFF"] if self._is_mariadb() else ["--performance-schema=OFF", "--mysqlx=OFF"]
+        own = ["--binlog-format=ROW"] if self._is_mariadb() else ["--mysqlx=OFF", "--secure-file-priv=NULL"]
         return [
             self.program,
             "--no-defaults",
             f"--datadir={self.folder / 'data'}",
             f"--tmpdir={self.folder / 'tmp'}",
             f"--init-file={self.folder / 'users.sql'}",
-            "--socket=s.sock",  # relative to the data
+            "--socket=s.sock",  # relative to the data: its path must be under 108 bytes
             "--pid-file=server.pid",
             f"--bind-address={LOOPBACK}",
             f"--port={self.port}",
@@ -235,8 +270,8 @@ class MariaDB(_Server):
             "--max-connections=300",
             "--innodb-buffer-pool-size=256M",
             "--innodb-flush-log-at-trx-commit=1",
+            "--performance-schema=OFF",
             "--log-bin=binlog",
-            "--binlog-format=ROW",
             "--sync-binlog=1",
             "--server-id=1",
             "--character-set-server=utf8mb4",
@@ -253,8 +288,7 @@ class MariaDB(_Server):
         return True
 
     def _is_mariadb(self) -> bool:
-        version = subprocess.check_output([self.program, "--no-defaults", "--version"], text=True)
-        return "mariadb" in version.lower()
+        return "mariadb" in _version(self.program).lower()
 
     @staticmethod
     def _as_root() -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,21 +9,28 @@ from typing import Any
 
 import pytest
 
-from flightctl.core import database, database_tries
+from flightctl.core import database
 from flightctl.core.database import Database, Operation
 from flightctl.core.settings import load_settings
-from tests.cluster.conftest import DATABASE, ClusterWorld
+from tests.cluster.support import (
+    DATABASE,
+    ROUNDS,
+    STORM,
+    ClusterWorld,
+    behind,
+    buy_without_retry,
+    hot_flight,
+    storm,
+    uses,
+)
 from tests.clusters import Galera, GaleraNode, wait_until
 from tests.concurrency import crew as acts
 from tests.concurrency.crew import Crew, Job, codes, make_runtime, perform
-from tests.concurrency.support import ZM, ZMA, Z, recover
-from tests.concurrency.test_storm import SPARE, Storm, _agree
+from tests.concurrency.support import ZM, ZMA, Z
 from tests.concurrency.test_unknown import AFTER, BEFORE, COMMANDS, at_commit
 from tests.conftest import Cli
 from tests.faults import LOOPBACK, TcpProxy
 from tests.servers import Redis
-
-ROUNDS = 4  # attempts of each of the twelve writers
 
 
 def test_upgrades_on_all_members_at_once_leave_one_schema(galera: Galera, cli: Cli) -> None:
@@ -43,21 +49,9 @@ def _only(galera: Galera, number: int, name: str) -> dict[str, str]:
     return {"FLIGHTCTL_DATABASE_URL": galera.nodes[number].url(name)}
 
 
-def _hot_flight(world: ClusterWorld, crew: Crew, seats: int) -> list[acts.Outcome]:
-    world.fill(seats=seats)
-    told = []
-    for round_ in range(ROUNDS):
-        jobs = [
-            Job("book", world.through(number % 3), {"identifier": Z, "key": f"{round_}-{number}"})
-            for number in range(12)
-        ]
-        told += crew.run(jobs)
-    return told
-
-
 def test_a_hot_flight_with_writers_on_all_members_is_sold_to_the_seat(world: ClusterWorld, crew: Crew) -> None:
     """Guards: the conditional UPDATE, certified by the cluster, and the retry of the whole transaction."""
-    told = _hot_flight(world, crew, seats=30)
+    told = hot_flight(world, crew, seats=30)
     assert codes(told) == {"done": 30, "NO_SEATS_AVAILABLE": 12 * ROUNDS - 30}
     assert world.available(Z) == 0
     assert world.violations_anywhere() == []
@@ -110,13 +104,6 @@ def test_what_one_member_has_committed_the_next_one_knows(world: ClusterWorld) -
 # --- members that cannot be used
 
 
-def _uses(runtime: Any) -> int:
-    """The port of the member that the runtime's next statement goes to."""
-    from sqlalchemy import text
-
-    return int(runtime.database.read(lambda tx: tx.execute(text("SELECT @@port")).scalar_one()))
-
-
 def _set(node: GaleraNode, variable: str, value: str) -> None:
     node.execute(f"SET GLOBAL {variable} = {value}")
 
@@ -136,34 +123,34 @@ def test_a_member_that_refuses_is_left_for_the_next(
     """1290 and 1047, on a connection that was open and on a new one."""
     world.fill(seats=9)
     open_before = world.runtime()
-    assert _uses(open_before) == first.port
+    assert uses(open_before) == first.port
     connection = first.admin()
     with connection.cursor() as cursor:
         cursor.execute(f"SET GLOBAL {variable} = {value}")
     assert acts.book(open_before, Z)["status"] == "PENDING"
     assert acts.book(world.runtime(), Z)["status"] == "PENDING"
-    assert _uses(open_before) == world.galera.nodes[1].port
-    assert _uses(world.runtime()) == world.galera.nodes[1].port
+    assert uses(open_before) == world.cluster.nodes[1].port
+    assert uses(world.runtime()) == world.cluster.nodes[1].port
     assert world.available(Z) == 7
     connection.close()
 
 
 def test_a_frozen_member_costs_one_bounded_wait(world: ClusterWorld) -> None:
     world.fill(seats=9)
-    world.galera.nodes[0].pause()
+    world.cluster.nodes[0].pause()
     started = time.monotonic()
     runtime = world.runtime()
     assert acts.book(runtime, Z)["status"] == "PENDING"
     assert time.monotonic() - started < 12
-    assert _uses(runtime) == world.galera.nodes[1].port
+    assert uses(runtime) == world.cluster.nodes[1].port
 
 
 def test_doctor_tells_of_each_member(world: ClusterWorld, first: GaleraNode, cli: Cli) -> None:
-    world.galera.nodes[2].kill()
+    world.cluster.nodes[2].kill()
     _set(first, "read_only", "ON")
     checks = cli("doctor", "-o", "json", env=world.env, check=None).json()["checks"]
     told = {check["name"]: (check["state"], check["detail"]) for check in checks}
-    names = [f"server {LOOPBACK}:{node.port}" for node in world.galera.nodes]
+    names = [f"server {LOOPBACK}:{node.port}" for node in world.cluster.nodes]
     assert told[names[1]] == ("ok", "it can be used")
     assert told[names[2]] == ("warning", "it does not answer")
     assert told["database"][0] == "ok"
@@ -173,9 +160,9 @@ def test_without_quorum_commands_fail_clearly_and_recover_by_themselves(world: C
     world.fill(seats=9)
     daemon = world.runtime(FLIGHTCTL_DATABASE_RETRY_TIMEOUT="1s")
     acts.book(daemon, Z)
-    for node in world.galera.nodes[:2]:
+    for node in world.cluster.nodes[:2]:
         node.pause()
-    wait_until(lambda: world.galera.nodes[2].status("wsrep_cluster_status") != "Primary", what="quorum lost")
+    wait_until(lambda: world.cluster.nodes[2].status("wsrep_cluster_status") != "Primary", what="quorum lost")
     started = time.monotonic()
     told = perform(daemon, Job("book", {}, {"identifier": Z, "key": "k"}))
     refused = cli("book", Z, "--user", "asha", "-o", "json", env=world.env, check=7)
@@ -184,9 +171,9 @@ def test_without_quorum_commands_fail_clearly_and_recover_by_themselves(world: C
     assert refused.error["code"] == "DATABASE_UNAVAILABLE"
     assert "has no quorum" in refused.error["message"]
     assert refused.error["message"].count("does not answer") == 2
-    for node in world.galera.nodes[:2]:
+    for node in world.cluster.nodes[:2]:
         node.resume()
-    world.galera.settle()
+    world.cluster.settle()
     assert perform(daemon, Job("book", {}, {"identifier": Z, "key": "k"})).code == "done"
     world.disconnect()
     assert world.available(Z) == 7
@@ -202,11 +189,6 @@ def proxy(galera: Galera) -> Iterator[TcpProxy]:
         yield made
 
 
-def _behind(world: ClusterWorld, proxy: TcpProxy) -> dict[str, str]:
-    port = f":{world.galera.nodes[0].port},"
-    return {**world.env, "FLIGHTCTL_DATABASE_URL": world.galera.url(DATABASE).replace(port, f":{proxy.port},")}
-
-
 @pytest.mark.parametrize("action", [BEFORE, AFTER], ids=["never arrived", "answer lost"])
 @pytest.mark.parametrize("name", ["book", "confirm", "release", "callback SUCCESS", "sweep", "refund by hand"])
 def test_a_lost_commit_is_resolved_on_another_member(
@@ -216,14 +198,14 @@ def test_a_lost_commit_is_resolved_on_another_member(
     act, scene, expected = COMMANDS[name]
     world.fill(seats=9)
     arguments = scene(world)
-    runtime = make_runtime(_behind(world, proxy))
+    runtime = make_runtime(behind(world, proxy))
     runtime.database.read(lambda tx: tx)
     waits = []
     original = database._wait_for_cluster
     monkeypatch.setattr(database, "_wait_for_cluster", lambda connection: waits.append(original(connection)))
     proxy.on_client_bytes = at_commit(action, then=proxy.refuse)
     told = perform(runtime, Job(act, {}, arguments))
-    assert _uses(runtime) == world.galera.nodes[1].port
+    assert uses(runtime) == world.cluster.nodes[1].port
     runtime.close()
     assert told.code == "done", told
     assert {field: told.value[field] for field in expected} == expected
@@ -247,56 +229,6 @@ def test_reads_that_resolve_a_commit_wait_for_the_cluster(world: ClusterWorld) -
 # --- storms
 
 
-class ClusterStorm(Storm):
-    """Each client prefers another member."""
-
-    world: ClusterWorld
-
-    def _start(self) -> Any:
-        whole, self.world.env = self.world.env, self.world.through(self.started % 3)
-        try:
-            return super()._start()
-        finally:
-            self.world.env = whole
-
-
-def _storm(world: ClusterWorld, folder: Path, harm: Any, seconds: float = 12.0) -> None:
-    """Nine clients on three members; in the middle something happens to the first member."""
-    world.fill(seats=30)
-    for flight in SPARE:
-        world.execute(
-            "INSERT INTO flights (flight_id, source, destination, departure_time, arrival_time, departure_date, "
-            "total_seats, available_seats, seat_version, price, status) SELECT %s, source, destination, "
-            "departure_time, arrival_time, departure_date, 6, 6, seat_version, price, status FROM flights "
-            "WHERE flight_id = %s",
-            (flight, Z),
-        )
-    folder.mkdir()
-    storm = ClusterStorm(world, folder, 9, seconds)
-    time.sleep(seconds / 4)
-    harm(world.galera.nodes[0])
-    storm.finish()
-    world.galera.heal()
-    world.disconnect()
-    recover(world, world.own)
-    world.lapse()
-    recover(world, world.own)
-    assert world.problems(settled=True) == []
-    assert world.violations_anywhere() == []
-    diary = storm.diary()
-    assert _agree(world, diary) == []
-    done = [act for act in diary if act["code"] == "done"]
-    assert len(done) >= 10, f"only {len(done)} of {len(diary)} acts were done"
-
-
-STORM = {
-    "FLIGHTCTL_BOOKING_HOLD": "1s",
-    "FLIGHTCTL_PAYMENTS_LEASE": "2s",
-    "FLIGHTCTL_GATEWAY_SUCCESS": "0.7",
-    "FLIGHTCTL_GATEWAY_FAILURE": "0.3",
-}
-
-
 def test_a_member_is_killed_in_mid_storm_and_rejoins(galera: Galera, private_redis: Redis, tmp_path: Path) -> None:
     world = ClusterWorld(galera, private_redis.url, **STORM)
 
@@ -306,7 +238,7 @@ def test_a_member_is_killed_in_mid_storm_and_rejoins(galera: Galera, private_red
         node.start()
 
     try:
-        _storm(world, tmp_path / "logs", kill_and_restart)
+        storm(world, tmp_path / "logs", kill_and_restart)
     finally:
         world.close()
         galera.heal()
@@ -322,7 +254,7 @@ def test_a_member_freezes_in_mid_storm_and_thaws(galera: Galera, tmp_path: Path)
         node.resume()
 
     try:
-        _storm(world, tmp_path / "logs", freeze)
+        storm(world, tmp_path / "logs", freeze)
     finally:
         world.close()
         galera.heal()
@@ -334,21 +266,7 @@ def test_a_member_freezes_in_mid_storm_and_thaws(galera: Galera, tmp_path: Path)
 def test_control_without_the_retry_writers_on_several_members_fail(world: ClusterWorld) -> None:
     """Certification failures are ordinary here; the retry of the whole transaction is what hides them."""
     world.fill(seats=200)
-    errors: list[str] = []
-
-    def buy(number: int) -> None:
-        runtime = make_runtime(world.through(number))
-        for _ in range(25):
-            errors.append(perform(runtime, Job("book", {}, {"identifier": Z})).code)
-        runtime.close()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(database_tries, "CONFLICT_ATTEMPTS", 1)
-        threads = [threading.Thread(target=buy, args=(number,)) for number in range(3)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    errors = buy_without_retry(world)
     assert "LOCK_ACQUISITION_FAILED" in errors
     assert world.violations_anywhere() == []
 
@@ -358,9 +276,9 @@ def test_control_a_count_that_is_read_and_written_back_oversells(world: ClusterW
     world.fill(seats=9)
     seen = [
         node.execute("SELECT available_seats FROM flights WHERE flight_id = %s", (Z,), DATABASE)[0][0]
-        for node in world.galera.nodes[:2]
+        for node in world.cluster.nodes[:2]
     ]
-    for node, seats in zip(world.galera.nodes, seen, strict=False):
+    for node, seats in zip(world.cluster.nodes, seen, strict=False):
         node.execute("UPDATE flights SET available_seats = %s WHERE flight_id = %s", (seats - 1, Z), DATABASE)
     assert world.available(Z) == 8, "two seats were sold, one is gone"
 

@@ -143,17 +143,33 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[MariaDB, Ma
         for replica in _private(
             lambda: MariaDB(tmp_path_factory.mktemp("replica"), "--server-id=2", "--read-only", "--relay-log=relay")
         ):
-            _execute(primary, "GRANT REPLICATION SLAVE ON *.* TO admin@'127.0.0.1'")
-            _execute(
-                replica,
-                f"CHANGE MASTER TO MASTER_HOST='{LOOPBACK}', MASTER_PORT={primary.port}, MASTER_USER='admin', "
-                "MASTER_PASSWORD='secret', MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1",
-            )
-            (position,) = _execute(primary, "SELECT @@gtid_binlog_pos")[0]
-            _execute(replica, f"SET GLOBAL gtid_slave_pos='{position}'")
-            _execute(replica, "START SLAVE")
-            _execute(replica, f"GRANT REPLICA MONITOR ON *.* TO {MariaDB.user}@'127.0.0.1'")
+            _follow(primary, replica)
             yield primary, replica
+
+
+def _follow(primary: MariaDB, replica: MariaDB) -> None:
+    """From what is in the primary's log now."""
+    _execute(primary, "GRANT REPLICATION SLAVE ON *.* TO admin@'127.0.0.1'")
+    if "MariaDB" in _execute(primary, "SELECT VERSION()")[0][0]:
+        _execute(
+            replica,
+            f"CHANGE MASTER TO MASTER_HOST='{LOOPBACK}', MASTER_PORT={primary.port}, MASTER_USER='admin', "
+            "MASTER_PASSWORD='secret', MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1",
+        )
+        (position,) = _execute(primary, "SELECT @@gtid_binlog_pos")[0]
+        _execute(replica, f"SET GLOBAL gtid_slave_pos='{position}'")
+        right = "REPLICA MONITOR"
+    else:
+        file, position = _execute(primary, "SHOW BINARY LOG STATUS")[0][:2]
+        _execute(
+            replica,
+            f"CHANGE REPLICATION SOURCE TO SOURCE_HOST='{LOOPBACK}', SOURCE_PORT={primary.port}, SOURCE_USER='admin', "
+            f"SOURCE_PASSWORD='secret', SOURCE_LOG_FILE='{file}', SOURCE_LOG_POS={position}, SOURCE_CONNECT_RETRY=1, "
+            "GET_SOURCE_PUBLIC_KEY=1",
+        )
+        right = "REPLICATION CLIENT"
+    _execute(replica, "START REPLICA")
+    _execute(replica, f"GRANT {right} ON *.* TO {MariaDB.user}@'127.0.0.1'")
 
 
 def _execute(server: MariaDB, sql: str) -> Any:
@@ -187,10 +203,10 @@ def test_a_real_replica_is_asked_how_far_it_is_behind(
     assert database.read(lag_of) == 0.0
     assert _flights(runtime) == {"F1"}
     assert world.warnings == []
-    _execute(replica, "STOP SLAVE SQL_THREAD")
+    _execute(replica, "STOP REPLICA SQL_THREAD")
     world.flight("F2", departs=at(9))
     assert database.read(lag_of) is None
     assert _flights(runtime) == {"F1", "F2"}
-    _execute(replica, "START SLAVE SQL_THREAD")
+    _execute(replica, "START REPLICA SQL_THREAD")
     database.close()
     world.close()

@@ -1,0 +1,153 @@
+"""What the tests of several clusters share: a world on all members, a storm over them, writers on each."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flightctl.core import database_tries
+from tests.checker import violations
+from tests.clusters import Galera
+from tests.concurrency import crew as acts
+from tests.concurrency.crew import Crew, Job, make_runtime, perform
+from tests.concurrency.support import World, Z, recover
+from tests.concurrency.test_storm import SPARE, Storm, _agree
+from tests.conftest import Backend
+from tests.faults import TcpProxy
+from tests.groups import GroupReplication
+
+DATABASE = "cluster"
+ROUNDS = 4  # attempts of each of the twelve writers
+
+
+class ClusterWorld(World):
+    """Looked at through one member and used through all of them."""
+
+    def __init__(self, cluster: Galera | GroupReplication, redis_url: str = "", **variables: str) -> None:
+        self.cluster = cluster
+        self.looks_at = 1  # the member that plain SQL goes to; tests harm the first
+        super().__init__(Backend("mysql+redis" if redis_url else "mysql", self.node_url(1), redis_url))
+        self.env |= {
+            "FLIGHTCTL_DATABASE_URL": cluster.url(DATABASE),
+            # Above what a cluster needs to do without a member that is silent (5 s).
+            "FLIGHTCTL_DATABASE_ANSWER_TIMEOUT": "12s",
+            "FLIGHTCTL_DATABASE_RETRY_TIMEOUT": "20s",
+            **variables,
+        }
+
+    def node_url(self, number: int) -> str:
+        return self.cluster.nodes[number].url(DATABASE)
+
+    def through(self, first: int) -> dict[str, str]:
+        """The environment of somebody who prefers that member."""
+        return {**self.env, "FLIGHTCTL_DATABASE_URL": self.cluster.url(DATABASE, first)}
+
+    def execute(self, sql, params=()):  # type: ignore[no-untyped-def]
+        if self._connection is None:
+            super().execute(self.cluster.wait)
+        return super().execute(sql, params)
+
+    def violations_anywhere(self) -> list[str]:
+        """What the independent checker finds on any member, and where members differ."""
+        found = []
+        for number, execute in enumerate(self.cluster.caught_up(DATABASE), 1):
+            found += [f"member {number}: {line}" for line in violations(execute)]
+        return found
+
+
+def hot_flight(world: ClusterWorld, crew: Crew, seats: int) -> list[acts.Outcome]:
+    world.fill(seats=seats)
+    told = []
+    for round_ in range(ROUNDS):
+        jobs = [
+            Job("book", world.through(number % 3), {"identifier": Z, "key": f"{round_}-{number}"})
+            for number in range(12)
+        ]
+        told += crew.run(jobs)
+    return told
+
+
+def uses(runtime: Any) -> int:
+    """The port of the member that the runtime's next statement goes to."""
+    from sqlalchemy import text
+
+    return int(runtime.database.read(lambda tx: tx.execute(text("SELECT @@port")).scalar_one()))
+
+
+def behind(world: ClusterWorld, proxy: TcpProxy) -> dict[str, str]:
+    port = f":{world.cluster.nodes[0].port},"
+    return {**world.env, "FLIGHTCTL_DATABASE_URL": world.cluster.url(DATABASE).replace(port, f":{proxy.port},")}
+
+
+def buy_without_retry(world: ClusterWorld) -> list[str]:
+    """What three buyers are told, each on a member of its own, when nothing is tried again."""
+    errors: list[str] = []
+
+    def buy(number: int) -> None:
+        runtime = make_runtime(world.through(number))
+        for _ in range(25):
+            errors.append(perform(runtime, Job("book", {}, {"identifier": Z})).code)
+        runtime.close()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database_tries, "CONFLICT_ATTEMPTS", 1)
+        threads = [threading.Thread(target=buy, args=(number,)) for number in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return errors
+
+
+class ClusterStorm(Storm):
+    """Each client prefers another member."""
+
+    world: ClusterWorld
+
+    def _start(self) -> Any:
+        whole, self.world.env = self.world.env, self.world.through(self.started % 3)
+        try:
+            return super()._start()
+        finally:
+            self.world.env = whole
+
+
+def storm(world: ClusterWorld, folder: Path, harm: Any, seconds: float = 12.0) -> None:
+    """Nine clients on three members; in the middle something happens to the first member."""
+    world.fill(seats=30)
+    for flight in SPARE:
+        world.execute(
+            "INSERT INTO flights (flight_id, source, destination, departure_time, arrival_time, departure_date, "
+            "total_seats, available_seats, seat_version, price, status) SELECT %s, source, destination, "
+            "departure_time, arrival_time, departure_date, 6, 6, seat_version, price, status FROM flights "
+            "WHERE flight_id = %s",
+            (flight, Z),
+        )
+    folder.mkdir()
+    clients = ClusterStorm(world, folder, 9, seconds)
+    time.sleep(seconds / 4)
+    harm(world.cluster.nodes[0])
+    clients.finish()
+    world.cluster.heal()
+    world.disconnect()
+    recover(world, world.own)
+    world.lapse()
+    recover(world, world.own)
+    assert world.problems(settled=True) == []
+    assert world.violations_anywhere() == []
+    diary = clients.diary()
+    assert _agree(world, diary) == []
+    done = [act for act in diary if act["code"] == "done"]
+    assert len(done) >= 10, f"only {len(done)} of {len(diary)} acts were done"
+
+
+STORM = {
+    "FLIGHTCTL_BOOKING_HOLD": "1s",
+    "FLIGHTCTL_PAYMENTS_LEASE": "2s",
+    "FLIGHTCTL_GATEWAY_SUCCESS": "0.7",
+    "FLIGHTCTL_GATEWAY_FAILURE": "0.3",
+}
