@@ -130,6 +130,8 @@ def _open(tx: Transaction, booking_ids: Sequence[str], day: date) -> set[str]:
             bookings.c.status == BookingStatus.CONFIRMED.value,
             flights.c.status != FlightStatus.ACTIVE.value,
         ),
+        # An older booking had the same locator: the archive has one place for it.
+        select(archived.c.id).where(archived.c.kind == BOOKING, archived.c.id.in_(booking_ids)),
     )
     return {booking_id for query in still for booking_id in tx.execute(query).scalars()}
 

@@ -79,6 +79,7 @@ _OWN: Final[Mapping[Role, Rights]] = {
         "booking_events": ("INSERT",),
         "mock_gateway_ledger": ("INSERT",),
         "schedule_state": ("UPDATE",),
+        "archived": ("UPDATE (seats)", "DELETE"),  # for a callback that an archived booking comes back for
     },
 }
 

@@ -203,6 +203,11 @@ def give_back(tx: Transaction, seats_by_flight: Mapping[str, int]) -> None:
         tx.fetch(steps)
 
 
+def take_flown(tx: Transaction, seats_by_flight: Mapping[str, int]) -> None:
+    """Take seats back from flights that have departed, for a booking that flew with them and had been archived."""
+    give_back(tx, {flight_id: -seats for flight_id, seats in seats_by_flight.items()})
+
+
 def retake(tx: Transaction, booking_id: str, flight_ids: Sequence[str], seats: int) -> None:
     """Take an expired booking's seats again, for late money: new reservations that are born ended as CONFIRMED.
 

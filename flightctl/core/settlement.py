@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from flightctl.core import disruption, inventory, money, records, reservations
 from flightctl.core.database import Operation, Transaction
 from flightctl.core.errors import (
+    BookingNotFoundError,
     FlightctlError,
     HoldExpiredError,
     InvalidFlightError,
@@ -37,7 +38,7 @@ _NEVER_CHARGED: Final = (PaymentStatus.REQUESTED, PaymentStatus.CANCELLED)
 
 
 def callback(runtime: Runtime, request: CallbackRequest) -> CallbackResult:
-    """Deliver a gateway's report to the booking (SPEC's callback table).
+    """Deliver a gateway's report to the booking (SPEC's callback table); an archived one comes back for it.
 
     Raises BookingNotFoundError, ValidationError (a payment of another booking, a bad id or amount).
     """
@@ -68,6 +69,12 @@ def callback(runtime: Runtime, request: CallbackRequest) -> CallbackResult:
     try:
         return deliver(runtime, booking_id, work)
     except IntegrityError:  # the payment became known just now, by a report of another booking
+        return deliver(runtime, booking_id, work)
+    except BookingNotFoundError:
+        from flightctl.core.archive_return import bring_back
+
+        if not bring_back(runtime, booking_id):
+            raise
         return deliver(runtime, booking_id, work)
 
 

@@ -11,11 +11,12 @@ import pytest
 from flightctl.core import archive as module
 from flightctl.core import disruption
 from flightctl.core.archive import archive
-from flightctl.core.errors import ValidationError
+from flightctl.core.audit import audit
+from flightctl.core.errors import BookingNotFoundError, InvalidStateError, ValidationError
 from flightctl.core.model.operations import ArchiveResult
 from flightctl.core.payments import process
-from tests.builders import LONG_AGO, TWO_LEGS, World, at
-from tests.checker import violations
+from tests.builders import LONG_AGO, TWO_LEGS, World, at, unchanged
+from tests.checker import exact, violations
 
 TABLES = (
     "flights",
@@ -177,6 +178,83 @@ def test_killed_after_any_commit_nothing_is_lost(world: World, monkeypatch: pyte
     _run(world)
     assert {row[0] for row in world.sql("SELECT flight_id FROM flights")} == {"F2", "NEW"}
     assert _everything(world) == before
+
+
+def _without_ids(found: dict[str, set[str]]) -> dict[str, set[str]]:
+    """The numbers of holds and events are the database's own."""
+    numbered = ("seat_reservations", "booking_events")
+    plain = {table: [json.loads(row) for row in rows] for table, rows in found.items()}
+    for table in numbered:
+        for row in plain.get(table, ()):
+            del row["id"]
+    return {table: {json.dumps(row, sort_keys=True) for row in rows} for table, rows in plain.items()}
+
+
+@pytest.mark.parametrize("name", ["confirmed", "expired", "released", "refunded"])
+def test_late_money_for_an_archived_booking_is_recorded_and_paid_back(world: World, name: str) -> None:
+    booked = _season(world)
+    before = _without_ids(_everything(world))
+    seats = dict(world.sql("SELECT flight_id, available_seats FROM flights"))
+    _run(world)
+    flown = dict(world.sql("SELECT id, seats FROM archived WHERE kind = 'flight'"))
+    booking = booked[name]
+    result = world.callback(booking, "SUCCESS", "pay-late")
+    assert (result.payment_status, result.changed) == ("REFUND_DUE", True)
+    [total] = world.sql("SELECT total_price FROM bookings WHERE booking_id = %s", booking)[0]
+    assert (exact(total), "DUE") in world.refunds(booking)
+    after = _without_ids(_everything(world))
+    assert all(rows <= after[table] for table, rows in before.items()), "with all that there was of it"
+    assert [len(after[table] - before[table]) for table in ("payments", "refunds", "booking_events")] == [1, 1, 2]
+    assert world.faults() == []
+    if name == "confirmed":
+        assert world.available("F1") == [seats["F1"]]
+        assert dict(world.sql("SELECT id, seats FROM archived WHERE kind = 'flight'"))["F1"] == flown["F1"] - 2
+    assert not unchanged(world, lambda: world.callback(booking, "SUCCESS", "pay-late")).changed
+    process(world.runtime, everything=True)
+    assert world.payments(booking)["pay-late"][0] == "REFUNDED"
+    assert audit(world.runtime).violations == ()
+    again = _run(world)
+    assert again.bookings == 1
+    assert dict(world.sql("SELECT id, seats FROM archived WHERE kind = 'flight'")) == flown
+    assert {row[0] for row in world.sql("SELECT flight_id FROM flights")} == {"F2", "NEW"}
+    assert world.faults() == []
+
+
+def test_a_report_that_says_nothing_new_leaves_an_archived_booking_as_it_was(world: World) -> None:
+    booked = _season(world)
+    payment = world.payment(booked["confirmed"])
+    _run(world)
+    for status in "SUCCESS", "FAILURE":
+        assert not world.callback(booked["confirmed"], status, payment).changed
+    assert world.status(booked["confirmed"]) == "CONFIRMED"
+    assert _run(world).bookings == 1
+    with pytest.raises(BookingNotFoundError):
+        world.callback("ZZZZZZ")
+
+
+def test_an_archived_booking_comes_back_although_its_key_and_payment_are_taken(world: World) -> None:
+    booked = _season(world)
+    [(key,)] = world.sql("SELECT idempotency_key FROM bookings WHERE booking_id = %s", booked["expired"])
+    payment = world.payment(booked["released"])
+    _run(world)
+    newer = world.booked("NEW", key=key)
+    assert world.callback(booked["expired"], "SUCCESS", "pay-late").payment_status == "REFUND_DUE"
+    assert world.book("NEW", key=key).booking.booking_id == newer
+    world.callback(newer, "FAILURE", payment)
+    with pytest.raises(InvalidStateError, match="payment of the same id"):
+        unchanged(world, lambda: world.callback(booked["released"], "SUCCESS", "pay-later"))
+
+
+def test_a_booking_with_the_locator_of_an_archived_one_stays(world: World) -> None:
+    booked = _season(world)
+    world.sql(
+        "INSERT INTO archived (kind, id, departure_date, seats, archived_at, document)"
+        " VALUES ('booking', %s, '2019-01-01', 1, %s, '{}')",
+        booked["expired"],
+        LONG_AGO,
+    )
+    assert _run(world).kept == 3
+    assert world.status(booked["expired"]) == "EXPIRED"
 
 
 def test_control_without_giving_seats_back_the_invariant_breaks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

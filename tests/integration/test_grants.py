@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flightctl.core import flights, lists, workers
+from flightctl.core.archive import archive
 from flightctl.core.audit import audit
 from flightctl.core.database_url import parse_address
 from flightctl.core.doctor import examine
@@ -16,7 +17,7 @@ from flightctl.core.errors import ConfigError, DatabaseUnavailableError, Validat
 from flightctl.core.grants import Role, grants
 from flightctl.core.runtime import Runtime
 from flightctl.core.settings import load_settings
-from tests.builders import DIRECT, TWO_LEGS, World
+from tests.builders import DIRECT, LONG_AGO, TWO_LEGS, World
 from tests.concurrency import crew as acts
 from tests.conftest import Backend
 from tests.servers import ExternalMySQL, MariaDB
@@ -42,6 +43,17 @@ def _counter_money_due(world: World) -> str:
 
 def _retaken(world: World, account: Runtime) -> Any:
     return acts.confirm(account, world.expired(TWO_LEGS))
+
+
+def _archived(world: World) -> str:
+    booking = world.confirmed(world.flight("OLD"))
+    world.sql(
+        "UPDATE flights SET departure_time = %s, arrival_time = '2020-01-01 02:00:00', departure_date = '2020-01-01'"
+        " WHERE flight_id = 'OLD'",
+        LONG_AGO,
+    )
+    assert archive(world.runtime, before="2020-02-01").flights == 1
+    return booking
 
 
 def _beat(_world: World, account: Runtime) -> Any:
@@ -95,6 +107,9 @@ WORK: dict[str, Act] = {
 }
 DESK: dict[str, Act] = {
     "callback of an unknown payment": lambda world, account: acts.callback(account, _booked(world), payment="bank-1"),
+    "callback of an archived booking": lambda world, account: acts.callback(
+        account, _archived(world), payment="bank-2"
+    ),
     "refund": lambda world, account: acts.refund(account, _counter_money_due(world)),
     "flights add": _add,
     "flights update": lambda _, account: flights.update(account, DIRECT, seats=220),
@@ -110,7 +125,7 @@ MAY: dict[Role, dict[str, Act]] = {
 MAY_NOT: dict[Role, dict[str, Act]] = {
     Role.READER: SALES
     | WORK
-    | {name: act for name, act in DESK.items() if name != "audit --repair"}
+    | {name: act for name, act in DESK.items() if name not in {"audit --repair", "callback of an archived booking"}}
     | {"heartbeat": _beat},
     Role.AGENT: {name: DESK[name] for name in ("refund", "flights add", "flights update", "flights cancel")}
     | {"payments process": WORK["payments process"]},

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy.util import immutabledict
 
-from flightctl.core import cancellation, holds, inventory, payments, sweeper
+from flightctl.core import cancellation, holds, payments, reservations, sweeper
 from flightctl.core.runtime import Runtime
 from tests.builders import TWO_LEGS, World
 from tests.servers import mysql_connection
@@ -89,7 +89,7 @@ def test_rows_of_another_booking_are_not_waited_for(
 @SERVER
 def test_control_without_the_index_a_sweep_waits(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guard: index_hints.by_booking."""
-    for statement in sweeper._LOCK, inventory._OPEN_HOLDS, inventory._END_HOLDS:
+    for statement in sweeper._LOCK, reservations._OPEN_HOLDS, reservations._END_HOLDS:
         monkeypatch.setattr(statement, "_hints", immutabledict())
     with pytest.raises(AssertionError):
         test_rows_of_another_booking_are_not_waited_for(world, _sweep, 0)
