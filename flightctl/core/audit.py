@@ -4,16 +4,13 @@ import time
 from dataclasses import replace
 from typing import Final
 
-from sqlalchemy import func, select
-
 from flightctl.core import disruption, inventory
-from flightctl.core.audit_checks import ON_CANCELLED_FLIGHT, check_all, on_cancelled_flights
+from flightctl.core.audit_checks import ON_CANCELLED_FLIGHT, Checked, check_all, on_cancelled_flights
 from flightctl.core.cache import SeatCount
 from flightctl.core.database import Transaction
 from flightctl.core.model.disruptions import Disruption
 from flightctl.core.model.operations import AuditResult, Violation
 from flightctl.core.runtime import Runtime
-from flightctl.core.schema import bookings, flights
 
 LOOK_AGAIN_SECONDS: Final = 2.0
 """A count that is being published right now differs at one look; one that still does at the second is wrong."""
@@ -44,18 +41,14 @@ def audit(runtime: Runtime, *, repair: bool = False) -> AuditResult:
 def _look(runtime: Runtime) -> AuditResult:
     abandon: float = runtime.settings["payments.abandon_after"]
 
-    def work(tx: Transaction) -> tuple[int, int, list[Violation], tuple[Disruption, ...]]:
-        checked = (
-            tx.execute(select(func.count()).select_from(flights)).scalar_one(),
-            tx.execute(select(func.count()).select_from(bookings)).scalar_one(),
-        )
-        return (*checked, check_all(tx, abandon), disruption.disrupted(tx))
+    def work(tx: Transaction) -> tuple[Checked, tuple[Disruption, ...]]:
+        return check_all(tx, abandon), disruption.disrupted(tx)
 
-    flights_checked, bookings_checked, violations, disrupted = runtime.database.read(work, snapshot=True)
-    left = _left_by_cancel(runtime, {found for found in violations if found.kind == ON_CANCELLED_FLIGHT})
-    violations = [found for found in violations if found.kind != ON_CANCELLED_FLIGHT or found in left]
+    checked, disrupted = runtime.database.read(work, snapshot=True)
+    left = _left_by_cancel(runtime, {found for found in checked.violations if found.kind == ON_CANCELLED_FLIGHT})
+    violations = [found for found in checked.violations if found.kind != ON_CANCELLED_FLIGHT or found in left]
     stale = [_stale(flight_id, cached, truth) for flight_id, (cached, truth) in stale_counts(runtime).items()]
-    return AuditResult(flights_checked, bookings_checked, (*violations, *stale), disrupted=disrupted)
+    return AuditResult(checked.flights, checked.bookings, (*violations, *stale), disrupted=disrupted)
 
 
 def _left_by_cancel(runtime: Runtime, found: set[Violation]) -> set[Violation]:

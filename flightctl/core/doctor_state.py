@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import func, select
 
 from flightctl.core import disruption, vitals
-from flightctl.core.audit_checks import REFUND_GRACE_SECONDS
+from flightctl.core.audit_money import REFUND_GRACE_SECONDS
 from flightctl.core.database import Transaction
 from flightctl.core.errors import FlightctlError
 from flightctl.core.model.disruptions import Disruption

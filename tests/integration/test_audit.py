@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from flightctl.core import audit as audit_module
+from flightctl.core import audit_checks
 from flightctl.core.audit import audit
 from flightctl.core.model.operations import AuditResult
 from tests.builders import DIRECT, LONG_AGO, TWO_LEGS, World, text_of
@@ -23,6 +24,13 @@ REDIS_ONLY = pytest.mark.parametrize("backend", ["mysql+redis"], indirect=True)
 @pytest.fixture(autouse=True)
 def second_look_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_module, "LOOK_AGAIN_SECONDS", 0.05)
+
+
+@pytest.fixture(autouse=True)
+def few_rows_a_query(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what belongs together is found on both sides of a boundary."""
+    monkeypatch.setattr(audit_checks, "_ROWS", 2)
+    monkeypatch.setattr(audit_checks, "_FLIGHTS", 2)
 
 
 def ago(seconds: float) -> str:
@@ -799,3 +807,21 @@ def test_a_table_of_damage_is_readable(world: World, cli: Cli) -> None:
     mended = cli("audit", "--repair", env=world.backend.env)
     assert "repaired: flight F3" in mended.stderr
     assert world.available(DIRECT) == [9]
+
+
+def test_ranges_cover_the_table_whatever_their_size(world: World) -> None:
+    from flightctl.core.audit_ranges import ranges
+    from flightctl.core.schema import flights
+
+    world.line()
+    ids = ["F1", "F2", "F3"]
+
+    def cut(size: int) -> list[tuple[list[str], int]]:
+        pieces = world.runtime.database.read(lambda tx: ranges(tx, flights.c.flight_id, size))
+        return [([one for one in ids if piece.after < one <= piece.last], piece.rows) for piece in pieces]
+
+    assert cut(1) == [(["F1"], 1), (["F2"], 1), (["F3"], 1)]
+    assert cut(2) == [(["F1", "F2"], 2), (["F3"], 1)]
+    assert cut(3) == cut(4) == [(ids, 3)]
+    world.sql("DELETE FROM flights")
+    assert cut(2) == []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flightctl.app import run
-from flightctl.core import vitals
+from flightctl.core import audit_checks, vitals
 from flightctl.core.database import Database
 from tests.conftest import Backend
 from tests.plans import Seen, Watch
@@ -143,6 +143,18 @@ def test_of_a_long_list_only_the_count_reads_more(
     counts = [one for one in seen if "count(*)" in one.sql]
     assert _scans(counts) != ""
     assert _scans([one for one in seen if one not in counts]) == ""
+
+
+def test_no_query_of_an_audit_grows_with_the_tables(season: Season, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand bookings, and no statement that reads more than some times as many rows as a piece has."""
+    monkeypatch.setattr(audit_checks, "_ROWS", BOOKINGS // 40)
+    monkeypatch.setattr(audit_checks, "_FLIGHTS", FLIGHTS // 40)
+    for name, value in season.backend.env.items():
+        monkeypatch.setenv(name, value)
+    with Watch(season.connection).watching() as seen:
+        run(["audit", "-o", "json"])
+    assert len(seen) > 5 * 40
+    assert _scans(seen) == ""
 
 
 def test_control_without_its_index_a_sweep_reads_every_flight(season: Season, monkeypatch: pytest.MonkeyPatch) -> None:
