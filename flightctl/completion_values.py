@@ -68,7 +68,7 @@ class Finder:
         rows: list[tuple[Any, ...]] = []
         settings = load_settings(_given(self._words, "--config"), context=_given(self._words, "--context"))
         if not str(settings["database.url"]).startswith("sqlite"):
-            import pymysql  # noqa: F401  here, so that the deadline is the server's alone
+            import flightctl.completion_mysql  # noqa: F401  here, so that the deadline is the server's alone
         # A name server or a connection that hangs must not: whoever waits here leaves in time, the thread behind.
         thread = threading.Thread(target=_fetch, args=(settings, questions, rows), daemon=True)
         thread.start()
@@ -141,7 +141,9 @@ def _fetch(settings: Settings, questions: Iterable[Question], rows: list[tuple[A
         if url.startswith("sqlite"):
             _fetch_sqlite(url, questions, rows)
         else:
-            _fetch_mysql(url, questions, rows)
+            from flightctl.completion_mysql import fetch
+
+            rows += fetch(settings, [(sql.replace("?", "%s"), values) for sql, values in questions], DEADLINE)
     except Exception:  # noqa: BLE001  down, not migrated, another URL than this understands: nothing to offer
         return
 
@@ -155,40 +157,5 @@ def _fetch_sqlite(url: str, questions: Iterable[Question], rows: list[tuple[Any,
     try:
         for sql, values in questions:
             rows += connection.execute(sql, values).fetchall()
-    finally:
-        connection.close()
-
-
-def _fetch_mysql(url: str, questions: Iterable[Question], rows: list[tuple[Any, ...]]) -> None:
-    from urllib.parse import parse_qs, unquote, urlsplit
-
-    import pymysql
-
-    parts = urlsplit(url)
-    login, _, places = parts.netloc.rpartition("@")
-    user, _, password = login.partition(":")
-    host, _, port = places.partition(",")[0].partition(":")
-    options = {name: values[0] for name, values in parse_qs(parts.query).items()}
-    certificates: dict[str, Any] = {
-        name: options[name] for name in ("ssl_ca", "ssl_cert", "ssl_key") if name in options
-    }
-    connection: Any = pymysql.connect(
-        host=host or "localhost",
-        port=int(port or 3306),
-        unix_socket=options.get("unix_socket"),
-        user=unquote(user),
-        password=unquote(password),
-        database=parts.path[1:],
-        charset="utf8mb4",
-        connect_timeout=1,
-        read_timeout=1,
-        ssl_disabled=not certificates,
-        **certificates,
-    )
-    try:
-        cursor = connection.cursor()
-        for sql, values in questions:
-            cursor.execute(sql.replace("?", "%s"), values)
-            rows += cursor.fetchall()
     finally:
         connection.close()

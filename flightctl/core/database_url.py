@@ -2,13 +2,13 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from sqlalchemy import make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
+from flightctl.core.database_password import stored_password
 from flightctl.core.errors import ConfigError
 from flightctl.core.settings import Settings, mask_url
 
@@ -67,22 +67,8 @@ def configured_address(settings: Settings, key: str = "database.url") -> Address
     address = parse_address(settings["database.url"], key)
     if address.embedded or address.url.password is not None:
         return address
-    password = settings["database.password"] or _from_file(settings["database.password_file"])
+    password = stored_password(settings)
     return address if not password else Address(tuple(node.set(password=password) for node in address.nodes))
-
-
-def _from_file(name: str) -> str:
-    """The first line, so that an editor's newline does no harm."""
-    if not name:
-        return ""
-    try:
-        password = (Path(name).read_text(encoding="utf-8").splitlines() or [""])[0]
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"database.password_file {name} cannot be read: {reason}") from None
-    if not password:
-        raise ConfigError(f"database.password_file {name} has no password in its first line")
-    return password
 
 
 def host_of(node: URL) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -130,6 +132,43 @@ def test_silence_when_nothing_is_there(cli: Cli, tmp_path: Path, mysql_url: str)
     for env in ({"FLIGHTCTL_CONFIG": "/nowhere.yaml"}, {"XDG_CACHE_HOME": "/proc/none"}, {"FLIGHTCTL_LOCKING": "?"}):
         assert cli("__complete", "bash", "confirm", "", env=env).stderr == ""
         assert cli("__complete", "bash", "confi", env=env).stdout.split() == ["confirm", "config"]
+
+
+def _found(monkeypatch: pytest.MonkeyPatch, **variables: str) -> list[str]:
+    """Bookings that are offered to somebody with time: this machine may be busy."""
+    monkeypatch.setattr(completion_values, "DEADLINE", 2.0)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return [found.value for found in completion_values.Finder()("booking", "")]
+
+
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_the_first_server_that_answers_is_asked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is down, and one that takes the call and says nothing; the password is in a file's first line."""
+    booking = world.booked()
+    url = world.backend.database_url
+    place = re.search(r"@([^/]+)/", url)
+    assert place is not None
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        frozen = f"127.0.0.1:{silent.getsockname()[1]}"
+        several = url.replace(place[1], f"127.0.0.1:1,{frozen},{place[1]}")
+        assert _found(monkeypatch, FLIGHTCTL_DATABASE_URL=several) == [booking]
+        assert _found(monkeypatch, FLIGHTCTL_DATABASE_URL=url.replace(place[1], f"127.0.0.1:1,{frozen}")) == []
+
+
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_the_database_is_reached_by_its_rules(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A password from a file; and never in the clear where TLS was asked for."""
+    booking = world.booked()
+    url = world.backend.database_url
+    password = re.search(r"//([^:]+):([^@]+)@", url)
+    assert password is not None
+    (tmp_path / "secret").write_text(f"{password[2]}\n")
+    bare = url.replace(f":{password[2]}@", "@")
+    given = {"FLIGHTCTL_DATABASE_URL": bare, "FLIGHTCTL_DATABASE_PASSWORD_FILE": str(tmp_path / "secret")}
+    assert _found(monkeypatch, **given) == [booking]
+    if world.one("SELECT @@have_ssl") != "YES":
+        assert _found(monkeypatch, FLIGHTCTL_DATABASE_TLS="unverified") == []
 
 
 def test_a_database_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
