@@ -63,7 +63,10 @@ def as_flightctl_error(error: BaseException) -> FlightctlError:
     if isinstance(error, FlightctlError):
         return error
     if isinstance(error, (KeyboardInterrupt, typer.Abort)):
-        return InterruptedByUserError("aborted")
+        # With a result where it came too late to leave nothing behind.
+        return InterruptedByUserError(
+            "aborted", hint=getattr(error, "hint", None), result=getattr(error, "result", None)
+        )
     if isinstance(error, TyperException):
         return _from_typer(error)
     text = str(error).strip().partition("\n")[0]

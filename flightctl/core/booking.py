@@ -30,7 +30,7 @@ from flightctl.core.routing import check_connection
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import booking_flights, bookings, payments
 from flightctl.core.settings import Settings
-from flightctl.core.waiting import await_status
+from flightctl.core.waiting import await_payment
 from flightctl.core.workers import processor_alive
 
 KEY_LENGTH: Final = 128
@@ -276,8 +276,8 @@ def _event_values(order: _Order, booking_id: str, actor: str, operation: Operati
 def book_and_wait(runtime: Runtime, request: BookRequest, timeout_seconds: float) -> BookResult:
     """Book, then wait for the payment's outcome.
 
-    Raises ServiceUnavailableError at once, with nothing held, when no processor is alive; what ``await_status`` raises
-    carries the BookResult as ``result``.
+    Raises ServiceUnavailableError at once, with nothing held, when no processor is alive, and what ``await_payment``
+    raises.
     """
     key = secrets.token_hex(12) if request.idempotency_key is None else request.idempotency_key
     request = replace(request, idempotency_key=key)
@@ -289,13 +289,9 @@ def book_and_wait(runtime: Runtime, request: BookRequest, timeout_seconds: float
         )
     result = book(runtime, request)
     try:
-        return BookResult(
-            await_status(runtime, result.booking.booking_id, timeout_seconds=timeout_seconds), result.replayed
-        )
+        return await_payment(runtime, result, timeout_seconds)
     except FlightctlError as error:
         error.details.setdefault("idempotencyKey", key[:KEY_LENGTH])
-        if isinstance(error.result, Booking):
-            error.result = BookResult(error.result, result.replayed)
         raise
 
 

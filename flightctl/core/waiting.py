@@ -16,7 +16,7 @@ from flightctl.core.errors import (
     WaitTimeoutError,
 )
 from flightctl.core.identifiers import normal_id
-from flightctl.core.model.bookings import Booking
+from flightctl.core.model.bookings import Booking, BookResult
 from flightctl.core.model.states import BOOKING_TRANSITIONS, BookingStatus
 from flightctl.core.runtime import Runtime
 from flightctl.core.workers import processor_alive
@@ -27,6 +27,16 @@ _POLL_START, _POLL_LIMIT = 0.05, 0.5
 _HAPPY: Final = frozenset({BookingStatus.CONFIRMED})
 _LATE_MONEY: Final = (BookingStatus.EXPIRED, BookingStatus.CONFIRMED)
 """The one move that nobody waits for: it needs money that comes after all."""
+
+
+class InterruptedWait(KeyboardInterrupt):
+    """Ctrl-C while a booking that was made waits for its payment. ``result`` is the BookResult."""
+
+    hint = WaitTimeoutError.default_hint
+
+    def __init__(self, result: BookResult) -> None:
+        super().__init__()
+        self.result = result
 
 
 def states(text: str) -> frozenset[BookingStatus]:
@@ -59,9 +69,36 @@ def wait(runtime: Runtime, booking_id: str, wanted: Collection[BookingStatus], t
         runtime.warn(
             "no payment processor is alive: only `confirm`, `payments callback` or a sweep can end this booking"
         )
+    return _outlast(runtime, booking_id, wanted, deadline, timeout_seconds)
+
+
+def await_payment(runtime: Runtime, booked: BookResult, timeout_seconds: float) -> BookResult:
+    """Wait for the outcome of a booking that was just made; its database may go away meanwhile.
+
+    What ``await_status`` raises, DatabaseUnavailableError when it is away at the end, and InterruptedWait carry the
+    BookResult as ``result``: the booking stands.
+    """
+    booking_id = booked.booking.booking_id
+    try:
+        deadline = time.monotonic() + timeout_seconds
+        return BookResult(_outlast(runtime, booking_id, _HAPPY, deadline, timeout_seconds), booked.replayed)
+    except KeyboardInterrupt:
+        raise InterruptedWait(booked) from None
+    except FlightctlError as error:
+        latest = error.result if isinstance(error.result, Booking) else booked.booking
+        error.result = BookResult(latest, booked.replayed)
+        error.details.setdefault("bookingId", booking_id)
+        if isinstance(error, DatabaseUnavailableError):
+            error.hint = f"Booking {booking_id} was made. {WaitTimeoutError.default_hint}"
+        raise
+
+
+def _outlast(
+    runtime: Runtime, booking_id: str, wanted: Collection[BookingStatus], deadline: float, told_seconds: float
+) -> Booking:
     while True:
         try:
-            return await_status(runtime, booking_id, wanted, max(0.0, deadline - time.monotonic()), timeout_seconds)
+            return await_status(runtime, booking_id, wanted, max(0.0, deadline - time.monotonic()), told_seconds)
         except DatabaseUnavailableError:
             if time.monotonic() + _POLL_LIMIT > deadline:
                 raise

@@ -3,11 +3,14 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
+from flightctl.core import waiting
 from flightctl.core.booking import book, book_and_wait
 from flightctl.core.errors import (
+    DatabaseUnavailableError,
     FlightctlError,
     HoldExpiredError,
     IdempotencyMismatchError,
@@ -22,6 +25,7 @@ from flightctl.core.errors import (
 from flightctl.core.model.bookings import BookRequest
 from flightctl.core.model.states import BookingStatus, FlightType
 from flightctl.core.waiting import await_status
+from flightctl.errors_shown import as_flightctl_error
 from tests.builders import DAY, DIRECT, LONG_AGO, THREE_LEGS, TWO_LEGS, World, at, text_of, unchanged
 from tests.checker import exact
 
@@ -551,6 +555,56 @@ def test_wait_runs_out(world: World) -> None:
         book_and_wait(world.runtime, BookRequest(DIRECT, "u1", 1, "k"), 0.1)
     assert caught.value.result.booking.status == BookingStatus.PENDING
     assert caught.value.details["idempotencyKey"] == "k"
+
+
+def test_the_database_goes_away_while_a_booking_waits(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was booked is told; "nothing was changed" would be wrong."""
+    world.line()
+    _processor_alive(world, datetime.now(UTC))
+
+    def away(*_: Any, **__: Any) -> None:
+        raise DatabaseUnavailableError("the database does not answer")
+
+    monkeypatch.setattr(waiting, "await_status", away)
+    with pytest.raises(DatabaseUnavailableError) as caught:
+        book_and_wait(world.runtime, BookRequest(DIRECT, "u1", 1, "k"), 0.1)
+    booking = caught.value.result.booking
+    assert world.status(booking.booking_id) == booking.status == BookingStatus.PENDING
+    assert caught.value.hint.startswith(f"Booking {booking.booking_id} was made.")
+    assert caught.value.details == {"idempotencyKey": "k", "bookingId": booking.booking_id}
+
+
+def test_a_database_that_comes_back_while_a_booking_waits(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.line()
+    _processor_alive(world, datetime.now(UTC))
+    looked = []
+
+    def away_at_first(runtime: Any, booking_id: str, *rest: Any) -> Any:
+        looked.append(booking_id)
+        if len(looked) == 1:
+            world.callback(booking_id)
+            raise DatabaseUnavailableError("the database does not answer")
+        return await_status(runtime, booking_id, *rest)
+
+    monkeypatch.setattr(waiting, "await_status", away_at_first)
+    result = book_and_wait(world.runtime, BookRequest(DIRECT, "u1", 1, "k"), 30)
+    assert result.booking.status == BookingStatus.CONFIRMED
+
+
+def test_interrupted_while_a_booking_waits(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.line()
+    _processor_alive(world, datetime.now(UTC))
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(waiting, "await_status", interrupt)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        book_and_wait(world.runtime, BookRequest(DIRECT, "u1", 1, "k"), 5)
+    shown = as_flightctl_error(caught.value)
+    assert shown.exit_status == 130
+    assert world.status(shown.result.booking.booking_id) == BookingStatus.PENDING
+    assert "goes on by itself" in shown.hint
 
 
 @pytest.mark.parametrize(
