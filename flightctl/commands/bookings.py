@@ -65,15 +65,20 @@ def list_(
 
 
 @command(app, "history")
-def history(ctx: typer.Context, booking: BookingId) -> None:
+def history(
+    ctx: typer.Context,
+    booking: BookingId,
+    page: Annotated[int, typer.Option(metavar="N", help="Page to show; the first is 0.")] = 0,
+    size: Annotated[int | None, typer.Option(metavar="N", help="Events a page; all when not given.")] = None,
+) -> None:
     """Examples:
       flightctl bookings history K7QX2M
       flightctl bookings history K7QX2M -o json
 
-    Tell what happened to a booking, when, and by whom.
+    Tell what happened to a booking, when, and by whom, oldest first.
 
     Exit codes:
-      0 shown, 3 no such booking, 7 database down
+      0 shown, 2 wrong option, 3 no such booking, 7 database down
     """
     session = session_of(ctx)
-    session.show_all(EVENT, lists.booking_history(session.runtime, booking))
+    session.show_page(EVENT, lists.booking_history(session.runtime, booking, page=page, size=size))

@@ -36,6 +36,13 @@ def parse_status(kind: type[S], text: str | None) -> S | None:
         ) from None
 
 
+def _check_page(page: int, size: int) -> None:
+    if not 0 <= page <= MAX_PAGE:
+        raise ValidationError(f"--page counts from 0, not {page}")
+    if not 1 <= size <= MAX_SIZE:
+        raise ValidationError(f"--size goes from 1 to {MAX_SIZE}, not {size}")
+
+
 def page_of(
     runtime: Runtime,
     query: Select[Any],
@@ -45,10 +52,7 @@ def page_of(
     make: Callable[[Transaction, Sequence[Any]], Iterable[object]],
 ) -> Page:
     """One page of a query's rows, made into records all at once by ``make(tx, rows)``. Raises ValidationError."""
-    if not 0 <= page <= MAX_PAGE:
-        raise ValidationError(f"--page counts from 0, not {page}")
-    if not 1 <= size <= MAX_SIZE:
-        raise ValidationError(f"--size goes from 1 to {MAX_SIZE}, not {size}")
+    _check_page(page, size)
 
     def work(tx: Transaction) -> Page:
         rows = tx.execute(query.order_by(*order).limit(size).offset(page * size)).all()
@@ -170,18 +174,21 @@ def show_booking(runtime: Runtime, booking_id: str) -> Booking:
     return runtime.database.read(lambda tx: records.load_booking(tx, wanted))
 
 
-def booking_history(runtime: Runtime, booking_id: str) -> tuple[BookingEvent, ...]:
-    """The booking's story, oldest event first. Raises BookingNotFoundError."""
+def booking_history(runtime: Runtime, booking_id: str, *, page: int = 0, size: int | None = None) -> Page:
+    """The booking's story, oldest event first: all of it, or a page. Raises BookingNotFoundError, ValidationError."""
+    _check_page(page, MAX_SIZE if size is None else size)
     wanted = normal_id(booking_id)
 
-    def work(tx: Transaction) -> tuple[BookingEvent, ...]:
+    def work(tx: Transaction) -> Page:
         records.load_booking(tx, wanted)
         rows = tx.execute(
             select(booking_events)
             .where(booking_events.c.booking_id == wanted)
             .order_by(booking_events.c.at, booking_events.c.id)
         )
-        return tuple(_event(row) for row in rows)
+        events = tuple(_event(row) for row in rows)
+        shown = len(events) if size is None else size
+        return Page(events[page * shown :][:shown], page, shown, len(events))
 
     return runtime.database.read(work)
 

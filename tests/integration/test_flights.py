@@ -282,7 +282,7 @@ def test_show(world: World) -> None:
 
 
 def test_lists(world: World) -> None:
-    from flightctl.core.lists import booking_history, list_bookings, list_flights
+    from flightctl.core.lists import list_bookings, list_flights
 
     world.line()
     world.flight("LATE", "DEL", "BOM", at(3, day=1), status="CANCELLED")
@@ -313,8 +313,24 @@ def test_lists(world: World) -> None:
             listed(**bad)
         with pytest.raises(FlightctlError):
             flown(**bad)
-    history = booking_history(world.runtime, bookings[0].lower())
-    assert [(event.from_status, event.to_status) for event in history] == [
-        (None, "PENDING"),
-        ("PENDING", "CANCELLED"),
-    ]
+
+
+def test_history(world: World) -> None:
+    from flightctl.core.lists import booking_history
+
+    world.line()
+    booking = world.booked()
+    world.release(booking)
+
+    def told(**more: int) -> list[tuple[str | None, str]]:
+        events = booking_history(world.runtime, booking.lower(), **more)
+        assert events.total_elements == 2
+        return [(event.from_status, event.to_status) for event in events.content]  # type: ignore[attr-defined]
+
+    both = [(None, "PENDING"), ("PENDING", "CANCELLED")]
+    assert told() == told(size=50) == both
+    assert [told(page=page, size=1) for page in range(3)] == [both[:1], both[1:], []]
+    assert told(page=1) == []
+    for bad in ({"page": -1}, {"size": 0}, {"size": 1001}):
+        with pytest.raises(ValidationError):
+            told(**bad)
