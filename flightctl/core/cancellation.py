@@ -46,12 +46,12 @@ _SHRINK: Final = by_booking(
 class ConfirmationNeededError(ValidationError):
     """The booking is CONFIRMED: giving it up wants a second word. ``quote`` tells what it brings."""
 
-    default_hint = "Pass --yes to cancel it; its money is then due back."
-
     def __init__(self, quote: RefundQuote) -> None:
         details = {"bookingId": quote.booking_id, "status": quote.status.value, "refund": str(quote.refund)}
         super().__init__(
-            f"booking {quote.booking_id} is CONFIRMED; {quote.refund} of {quote.price} would go back", details=details
+            f"booking {quote.booking_id} is CONFIRMED; {quote.refund} of {quote.price} would go back",
+            hint=f"Pass --yes to {f'give {quote.seats} of its seats back' if quote.seats_left else 'cancel it'}.",
+            details=details,
         )
         self.quote = quote
 
