@@ -168,7 +168,7 @@ def test_release_a_confirmed_booking_wants_a_second_word(world: World) -> None:
         unchanged(world, lambda: world.release(booking, confirmed_too=False))
     assert caught.value.exit_status == 2
     assert caught.value.hint == "Pass --yes to cancel it."
-    with pytest.raises(ConfirmationNeededError, match=r"1000\.00 of 1000\.00") as caught:
+    with pytest.raises(ConfirmationNeededError, match=r"2000\.00 of 2000\.00") as caught:
         unchanged(world, lambda: release(world.runtime, booking, reason=None, confirmed_too=False, seats=1))
     assert caught.value.hint == "Pass --yes to give 1 of its seats back."
     result = world.release(booking)
