@@ -16,7 +16,8 @@ _OTHERS: Final = ("bind_address", "charset", "collation", "unix_socket")
 _IGNORED: Final = frozenset({"connect_timeout", "read_timeout", "write_timeout"})
 """The settings of these names win."""
 _CHARSETS: Final = frozenset({"utf8mb4", "utf8"})
-_SWITCHES: Final = frozenset({"ssl", "ssl_disabled", "ssl_check_hostname", "ssl_verify_cert", "ssl_verify_identity"})
+_VERIFICATION: Final = frozenset({"ssl_check_hostname", "ssl_verify_cert", "ssl_verify_identity"})
+_SWITCHES: Final = frozenset({"ssl", "ssl_disabled"}) | _VERIFICATION
 
 
 def split_query(query: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -45,7 +46,9 @@ def tls_context(query: Mapping[str, Any], settings: Settings) -> "SSLContext | N
     mode = settings["database.tls"]
     if "ssl_disabled" in asked and not _is_no(asked["ssl_disabled"]):
         return None
-    if mode == "none" and not any(files.values()) and all(_is_no(value) for value in asked.values()):
+    # Whoever says how to verify wants TLS: a plain connection would be less than what is left of it.
+    wanted = any(name in _VERIFICATION or not _is_no(value) for name, value in asked.items())
+    if mode == "none" and not any(files.values()) and not wanted:
         return None
     import ssl
 
@@ -53,7 +56,8 @@ def tls_context(query: Mapping[str, Any], settings: Settings) -> "SSLContext | N
     try:
         context = ssl.create_default_context(cafile=ca or None)
         if certificate:
-            context.load_cert_chain(certificate, key or None)
+            # Else OpenSSL asks for the passphrase of a locked key on the terminal, also in the midst of a completion.
+            context.load_cert_chain(certificate, key or None, password=lambda: b"")
     except (OSError, ssl.SSLError) as error:
         what = ", ".join(filter(None, (ca, certificate, key)))
         raise ConfigError(

@@ -49,15 +49,15 @@ def examine(runtime: Runtime) -> list[DoctorCheck]:
     """``database`` and, as far as that one is there, ``schema``, ``writes``, ``durability``, ``clock`` or ``disk``."""
     if (silent := _silent(runtime)) is not None:
         return [silent]
+    revision: str | None = None
     try:
         revision = runtime.database.revision()
         if runtime.database.embedded:
             revision = runtime.database.read(lambda _: HEAD_REVISION)  # it makes and migrates itself on first use
     except FlightctlError as error:
-        if error.code != "SCHEMA_MISMATCH":
+        if error.code != "SCHEMA_MISMATCH":  # of a file that is newer; its revision is known by then
             detail = f"{runtime.database.label}: {error.message}"
             return [DoctorCheck("database", FAILED, detail, error.hint), *_disk(runtime)]
-        revision = runtime.database.revision()
     checks = [_guarded("database", runtime, _embedded if runtime.database.embedded else _server), _schema(revision)]
     if checks[-1].state == FAILED:
         return checks

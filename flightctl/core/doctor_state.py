@@ -12,6 +12,7 @@ from flightctl.core.database import Transaction
 from flightctl.core.errors import FlightctlError
 from flightctl.core.model.disruptions import Disruption
 from flightctl.core.model.operations import DoctorCheck
+from flightctl.core.model.states import FlightStatus
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import flights
 from flightctl.core.sql_functions import utc_now
@@ -36,9 +37,10 @@ def examine(runtime: Runtime) -> list[DoctorCheck]:
 
 
 def _look(tx: Transaction) -> tuple[Vitals, int, datetime | None, tuple[Disruption, ...]]:
-    coming = select(flights.c.departure_time).where(flights.c.departure_time > utc_now()).limit(vitals.CAP).subquery()
-    count = int(tx.execute(select(func.count()).select_from(coming)).scalar_one())
-    last: datetime | None = tx.execute(select(func.max(flights.c.departure_time))).scalar()
+    sold = flights.c.status == FlightStatus.ACTIVE.value
+    coming = select(flights.c.departure_time).where(sold, flights.c.departure_time > utc_now())
+    count = int(tx.execute(select(func.count()).select_from(coming.limit(vitals.CAP).subquery())).scalar_one())
+    last: datetime | None = tx.execute(select(func.max(flights.c.departure_time)).where(sold)).scalar()
     return vitals.look(tx), count, last, disruption.disrupted(tx)
 
 

@@ -127,7 +127,7 @@ class _Reader:
         if not check.isdecimal():
             raise self.fail(line, f"the trailer's check reference {check!r} is not a number")
         told = (int(check) - section.serial) % SERIALS
-        if told != section.records:
+        if told != section.records % SERIALS:
             raise self.fail(line, f"the trailer tells of {told} records, but there are {section.records}")
 
     def reject(self, line: int, text: str, bad: ValueError) -> None:

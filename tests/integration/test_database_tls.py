@@ -89,6 +89,9 @@ def test_a_server_of_another_name_is_refused(secured: Secured) -> None:
 def test_verification_ends_only_where_that_is_said(secured: Secured) -> None:
     assert _cipher(URL=secured.url("open"), TLS="unverified")
     assert _cipher(URL=secured.url("open", query="?ssl=true&ssl_verify_cert=0"))
+    assert _cipher(URL=secured.url("open", query="?ssl_verify_cert=false")), "encrypted all the same"
+    with pytest.raises(DatabaseUnavailableError, match=r"fails at TLS|certificate|trust"):
+        _cipher(URL=secured.url("open", query="?ssl_verify_identity=false"))
 
 
 def test_a_server_without_tls_is_refused_when_tls_was_asked_for(
@@ -118,6 +121,26 @@ def test_files_that_cannot_be_used_are_told(secured: Secured, tmp_path: Path) ->
             _cipher(URL=secured.url(), **variables)
     with pytest.raises(ConfigError, match="ssl_cafile"):
         _cipher(URL=secured.url(query="?ssl_cafile=x"))
+
+
+def test_nobody_is_asked_for_the_passphrase_of_a_key(
+    secured: Secured, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Not in the midst of a completion or of cron's line."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    locked = tmp_path / "locked.pem"
+    certificate, _ = secured.authority.certificate("locked")
+    key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"passphrase"),
+    )
+    locked.write_bytes(certificate.read_bytes() + key)
+    with pytest.raises(ConfigError, match="files for TLS"):
+        _cipher(URL=secured.url(), TLS_CERT=locked)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_password_from_a_file(secured: Secured, cli: Cli, tmp_path: Path) -> None:

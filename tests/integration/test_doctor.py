@@ -16,7 +16,7 @@ from flightctl.core.database import Database
 from flightctl.core.doctor import examine
 from flightctl.core.model.operations import DoctorCheck
 from flightctl.core.runtime import Runtime
-from tests.builders import LONG_AGO, World, text_of
+from tests.builders import LONG_AGO, World, at, text_of
 from tests.conftest import Backend
 from tests.faults import LOOPBACK, TcpProxy, free_port
 from tests.servers import MariaDB, Redis
@@ -54,6 +54,7 @@ def proxy(backend: Backend) -> Iterator[TcpProxy]:
 
 def test_all_is_well(world: World) -> None:
     world.line()
+    world.flight("C1", departs=at(40), status="CANCELLED")  # nobody can sell it
     world.sql("INSERT INTO worker_heartbeats VALUES ('vm1:77:ab:payments', 'payments', %s, %s)", ago(90), ago(1))
     world.sql("INSERT INTO worker_heartbeats VALUES ('vm1:77:ab:sweep', 'sweep', %s, %s)", ago(90), ago(1))
     checks = checks_of(world.runtime)
@@ -63,6 +64,7 @@ def test_all_is_well(world: World) -> None:
     names |= {"disk"} if world.backend.is_sqlite else {"durability", "clock"}
     assert set(checks) == names | {"redis"} | ({"redis clock"} if world.backend.redis_url else set())
     assert "3 still to depart" in checks["flights"].detail
+    assert f"the last on {at(14):%Y-%m-%d}" in checks["flights"].detail
     assert "vm1 since " in checks["processor"].detail
     assert "vm1 since " in checks["sweep"].detail
     assert "secret" not in str(checks)
