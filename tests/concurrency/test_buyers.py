@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Integer, bindparam, insert, update
 
-from flightctl.core import booking, inventory
+from flightctl.core import booking, inventory, reservations
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import flights, seat_reservations
 from tests.concurrency import crew as acts
@@ -220,9 +220,9 @@ def test_control_with_read_and_write_apart_the_flight_is_oversold(
 def test_control_a_hold_that_does_not_ask_whether_seats_were_taken(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Guard: inventory._ADD_HOLD_IF_TAKEN, by which the server itself stops a batch that took nothing."""
+    """Guard: reservations.ADD_IF_TAKEN, by which the server itself stops a batch that took nothing."""
     world.fill(seats=2)
-    monkeypatch.setattr(inventory, "_ADD_HOLD_IF_TAKEN", HELD_ANYHOW)
+    monkeypatch.setattr(reservations, "ADD_IF_TAKEN", HELD_ANYHOW)
     assert codes(_two_at_once(world, monkeypatch, seats=2)) == {"done": 2}
     assert any("seats do not add up" in problem for problem in world.problems())
 

@@ -64,12 +64,14 @@ STEPS = {
 
 
 def _fail(admin: Admin, step: str, number: int, times: int) -> None:
-    """The server answers that error at that step, so often (sequences do not roll back)."""
-    admin("CREATE OR REPLACE SEQUENCE failures")
+    """The server answers that error at that step, so often (generated numbers do not roll back)."""
     admin("DROP TRIGGER IF EXISTS fails")
+    admin("DROP TABLE IF EXISTS failures")
+    admin("CREATE TABLE failures (id INT AUTO_INCREMENT PRIMARY KEY)")
     admin(
-        f"CREATE TRIGGER fails BEFORE {STEPS[step]} FOR EACH ROW IF NEXTVAL(failures) <= {times} THEN "
-        f"SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = {number}, MESSAGE_TEXT = 'on purpose'; END IF"
+        f"CREATE TRIGGER fails BEFORE {STEPS[step]} FOR EACH ROW BEGIN INSERT INTO failures VALUES (NULL); "
+        f"IF LAST_INSERT_ID() <= {times} THEN "
+        f"SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = {number}, MESSAGE_TEXT = 'on purpose'; END IF; END"
     )
 
 
