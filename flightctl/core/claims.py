@@ -27,9 +27,10 @@ _MAX_LEASE: Final = 3600.0
 _CROWD: Final = 8
 """Processors that find work side by side."""
 
-# The latest end, not EXISTS: MariaDB would answer that by reading every hold there is.
+# The earliest end: the sweep ends a booking with its first leg's hold. No EXISTS: MariaDB would answer that by reading
+# every hold there is.
 _HOLD_RUNS: Final = (
-    select(func.max(seat_reservations.c.expires_at))
+    select(func.min(seat_reservations.c.expires_at))
     .where(seat_reservations.c.booking_id == payments.c.booking_id, seat_reservations.c.deleted_at.is_(None))
     .scalar_subquery()
 ) > utc_now()

@@ -111,13 +111,15 @@ def test_everything_includes_the_refunds_that_it_causes(world: World) -> None:
     assert world.one("SELECT COUNT(*) FROM refunds WHERE status = 'DUE'") == 0
 
 
-@pytest.mark.parametrize("end", ["lapsed", "released", "expired", "failed", "confirmed"])
+@pytest.mark.parametrize("end", ["lapsed", "half lapsed", "released", "expired", "failed", "confirmed"])
 def test_what_is_not_due_is_never_charged(world: World, end: str) -> None:
     world.line()
-    booking = world.booked()
+    booking = world.booked(TWO_LEGS)
     payment = world.payment(booking)
     if end == "lapsed":
         world.lapse(booking)
+    elif end == "half lapsed":  # the sweep will end it whole
+        world.sql("UPDATE seat_reservations SET expires_at = %s WHERE flight_id = 'F1'", LONG_AGO)
     elif end == "released":
         world.release(booking)
     elif end == "expired":
@@ -129,8 +131,12 @@ def test_what_is_not_due_is_never_charged(world: World, end: str) -> None:
         confirm(world.runtime, booking)
     unchanged(world, lambda: process(world.runtime, everything=True))
     assert world.charges(payment) == []
-    wanted = {"lapsed": "REQUESTED", "failed": "FAILED", "confirmed": "SUCCESS"}.get(end, "CANCELLED")
+    wanted = {"lapsed": "REQUESTED", "half lapsed": "REQUESTED", "failed": "FAILED", "confirmed": "SUCCESS"}.get(
+        end, "CANCELLED"
+    )
     assert world.paid(booking) == [wanted]
+    world.sweep()
+    assert world.status(booking) != "PENDING"
 
 
 # --- silence ---------------------------------------------------------------------------------------------------------
