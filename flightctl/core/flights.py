@@ -7,7 +7,7 @@ from sqlalchemy import insert, select
 from sqlalchemy import update as sql_update
 from sqlalchemy.exc import IntegrityError
 
-from flightctl.core import affected_bookings, disruption, inventory, plan_file, schedule
+from flightctl.core import affected_bookings, disruption, inventory, plan_file, records, schedule
 from flightctl.core.amounts import parse_amount
 from flightctl.core.cache import SeatCount
 from flightctl.core.database import Transaction
@@ -15,6 +15,7 @@ from flightctl.core.errors import InvalidFlightError, InvalidStateError, Validat
 from flightctl.core.flight_cancellation import cancel, preview_cancel
 from flightctl.core.flight_rows import BY_ID, require
 from flightctl.core.identifiers import normal_id, parse_identifier
+from flightctl.core.index_hints import by_booking
 from flightctl.core.model.flights import Flight, FlightChange, FlightSeats, Quote
 from flightctl.core.model.states import FlightStatus
 from flightctl.core.network import zone
@@ -202,7 +203,7 @@ def update(
                 .where(flights.c.flight_id == flight_id)
                 .values(**values, seat_version=flights.c.seat_version + 1)
             )
-            _hold_until_departure(tx, flight_id, values.get("departure_time"))
+            _hold_until_departure(tx, row, values.get("departure_time"))
             if "departure_time" in values or "arrival_time" in values:
                 disruption.mark_broken(tx, flight_id, runtime.settings["search.min_connection"])
         return inventory.to_flight(tx.execute(BY_ID, {"id": flight_id}).one()), bool(values), version
@@ -245,17 +246,18 @@ def _new_seats(row: Any, seats: int) -> dict[str, Any]:
     return {"total_seats": seats, "available_seats": seats - taken}
 
 
-def _hold_until_departure(tx: Transaction, flight_id: str, departure: datetime | None) -> None:
+def _hold_until_departure(tx: Transaction, before: Any, departure: datetime | None) -> None:
     """A hold never outlives the departure, also when that moves forward; all legs of a booking lapse together."""
-    if departure is None:
+    if departure is None or departure >= before.departure_time:
         return
     holders = select(seat_reservations.c.booking_id).where(
-        seat_reservations.c.flight_id == flight_id, seat_reservations.c.deleted_at.is_(None)
+        seat_reservations.c.flight_id == before.flight_id, seat_reservations.c.deleted_at.is_(None)
     )
     booking_ids = list(tx.execute(holders).scalars())
     if booking_ids:
+        records.touch(tx, booking_ids)
         tx.change(
-            sql_update(seat_reservations)
+            by_booking(seat_reservations, sql_update(seat_reservations))
             .where(
                 seat_reservations.c.booking_id.in_(booking_ids),
                 seat_reservations.c.deleted_at.is_(None),

@@ -214,6 +214,8 @@ def _extend(
         longer.append(one)
         events.append(_event(tx, one, actor, until, by_seconds, reason))
     if events:
+        if records.touch(tx, [event["booking_id"] for event in events]) != len(events):
+            raise Conflict
         tx.fetch([Step(records.ADD_EVENT, events)])
     return longer, skipped
 

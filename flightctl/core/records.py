@@ -75,6 +75,15 @@ _CANCEL_REQUESTED: Final = by_booking(
     )
     .values(status=PaymentStatus.CANCELLED.value, updated_at=utc_now()),
 )
+_TOUCH: Final = by_booking(
+    bookings,
+    update(bookings)
+    .where(
+        bookings.c.booking_id.in_(bindparam("booking_ids", expanding=True)),
+        bookings.c.status == BookingStatus.PENDING.value,
+    )
+    .values(updated_at=utc_now()),
+)
 _LOCKED_STATES: Final = (
     select(bookings.c.booking_id, bookings.c.status)
     .where(bookings.c.booking_id.in_(bindparam("booking_ids", expanding=True)))
@@ -257,6 +266,12 @@ def move_many(
     rows = [event(one, old, new, actor=actor, reason=reasons[one], operation_id=tx.operation.id) for one in ids]
     # One INSERT: the driver would send one for each row, since it does not see through the clock in VALUES.
     tx.fetch([Step(ADD_EVENT, rows)])
+
+
+def touch(tx: Transaction, booking_ids: Sequence[str]) -> int:
+    """Write the rows of those that are PENDING; returns how many they were. Locks are local to a member of a cluster:
+    of two that change how long a hold runs, on two members, one must meet the other in this row at its COMMIT."""
+    return tx.change(_TOUCH, {"booking_ids": list(booking_ids)})
 
 
 def cancel_requested(tx: Transaction, booking_ids: Sequence[str]) -> None:

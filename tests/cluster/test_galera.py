@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flightctl.core import database
+from flightctl.core import database, flights, inventory
 from flightctl.core.database import Database, Operation
 from flightctl.core.settings import load_settings
 from tests.cluster.support import (
@@ -26,7 +26,8 @@ from tests.cluster.support import (
 from tests.clusters import Galera, GaleraNode, wait_until
 from tests.concurrency import crew as acts
 from tests.concurrency.crew import Crew, Job, codes, make_runtime, perform
-from tests.concurrency.support import ZM, ZMA, Z
+from tests.concurrency.support import ZM, ZMA, Z, after_first
+from tests.concurrency.test_extend import departs_soon, outliving
 from tests.concurrency.test_unknown import AFTER, BEFORE, COMMANDS, at_commit
 from tests.conftest import Cli
 from tests.faults import LOOPBACK, TcpProxy
@@ -89,6 +90,23 @@ def test_a_hold_ends_once_whichever_members_end_it(world: ClusterWorld, crew: Cr
         assert set(codes(told)) <= {"done", "INVALID_STATE", "HOLD_EXPIRED", "VALIDATION_ERROR"}, told
         assert world.problems() == []
         assert world.violations_anywhere() == []
+
+
+def test_no_departure_moves_under_an_extension_on_another_member(
+    world: ClusterWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guard: records.touch. Both write the booking's row, which the cluster certifies at COMMIT; the lock that keeps
+    the departure in place is local, and is taken away here: it gives way to what another member has committed first,
+    but not in the moment before that arrives."""
+    monkeypatch.setattr(inventory._DEPARTURES, "_for_update_arg", None)
+    booking, local = departs_soon(world)
+    world.cluster.caught_up(DATABASE)
+    extend, move = world.runtime(**world.through(0)), world.runtime(**world.through(1))
+    with after_first(inventory, "departures", lambda: flights.update(move, Z, departure=local)):
+        acts.extend(extend, booking, 86400)
+    world.cluster.caught_up(DATABASE)
+    assert outliving(world) == 0
+    assert world.violations_anywhere() == []
 
 
 def test_what_one_member_has_committed_the_next_one_knows(world: ClusterWorld) -> None:

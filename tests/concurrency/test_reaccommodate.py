@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import bindparam, update
 
-from flightctl.core import disruption, inventory, reaccommodation, records
+from flightctl.core import disruption, inventory, reaccommodation, records, reservations
 from flightctl.core.model.states import HoldOutcome
 from flightctl.core.schema import bookings, seat_reservations
 from flightctl.core.sql_functions import utc_now
@@ -155,7 +155,7 @@ def test_without_the_booking_lock_nobody_moves_twice(world: World, monkeypatch: 
     monkeypatch.setattr(records, "_LOCKED_BOOKING", records._BOOKING)
     assert _two_that_both_look_first(world, plan) == []
     monkeypatch.setattr(reaccommodation, "_NEW_ITINERARY", MOVE_WHATEVER)
-    monkeypatch.setattr(inventory, "_RELEASE_CONFIRMED", RELEASE_WHATEVER)
+    monkeypatch.setattr(reservations, "_RELEASE_CONFIRMED", RELEASE_WHATEVER)
     assert _two_that_both_look_first(world, plan), "control: it has taken seats twice"
 
 
