@@ -486,7 +486,24 @@ def test_a_published_count_never_overwrites_a_newer_one(
 
 
 @WITH_REDIS
-@pytest.mark.parametrize("value", [b"", b"rubbish", b"5", b"-1:3", b"5:", b":5", b"5:5:5", b"\xff\xfe", b"9" * 100_000])
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"rubbish",
+        b"5",
+        b"-1:3",
+        b"5:",
+        b":5",
+        b"5:5:5",
+        b"\xff\xfe",
+        b"9" * 100_000,
+        b"5:3\n",
+        b"\n",
+        b"1:1\n2:2",
+        b"5:3\r",
+    ],
+)
 def test_a_count_that_is_none_is_replaced(world: World, value: bytes) -> None:
     world.line()
     world.redis.set("flight:F1:seats", value)
