@@ -35,7 +35,7 @@ def _sqlite_engine(url: URL) -> Engine:
 
     if url.database and url.database != ":memory:":
         try:
-            Path(url.database).expanduser().parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise DatabaseUnavailableError(
                 f"the folder of {url.database} cannot be made: {error.strerror}",

@@ -1,5 +1,6 @@
 """Where a database is: an SQLite file, or one server, or several that hold the same data."""
 
+import os
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +17,9 @@ _SEVERAL: Final = re.compile(
     r"(?s)(?P<scheme>[\w.+-]+://)(?P<login>.*@)?(?P<hosts>[^@/?]*,[^@/?]*)(?P<rest>(?:/[^@?]*)?(?:\?.*)?)"
 )
 """A URL with more than one host, which SQLAlchemy's own URLs do not have."""
+
+_SQLITE_IGNORED: Final = frozenset({"check_same_thread", "timeout"})
+"""What people write into an SQLite URL; neither is left to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,4 +106,9 @@ def _parse_one(one: str, raw: str, key: str) -> URL:
             hint="Write mysql+pymysql://user:password@host:3306/name or sqlite:////path/to/file.db."
             " In a password @ is %40.",
         )
-    return url.set(drivername="sqlite+pysqlite" if backend == "sqlite" else "mysql+pymysql")
+    if backend != "sqlite":
+        return url.set(drivername="mysql+pymysql")
+    if unknown := set(url.query) - _SQLITE_IGNORED:
+        raise ConfigError(f"{key}: {min(unknown)[:40]!r} is not known", hint="An SQLite URL names its file alone.")
+    file = url.database and os.path.expanduser(url.database)
+    return url.set(drivername="sqlite+pysqlite", database=file, query={})

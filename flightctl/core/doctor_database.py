@@ -20,7 +20,6 @@ from flightctl.core.errors import FlightctlError
 from flightctl.core.model.operations import DoctorCheck
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import HEAD_REVISION, worker_heartbeats
-from flightctl.core.settings import mask_url
 from flightctl.core.sql_functions import utc_now
 
 T = TypeVar("T")
@@ -220,7 +219,7 @@ def _disk(runtime: Runtime) -> list[DoctorCheck]:
     """Of the embedded file; a server's disk cannot be seen from here."""
     if not runtime.database.embedded:
         return []
-    path = Path(mask_url(runtime.settings["database.url"]).partition(":///")[2].partition("?")[0]).expanduser()
+    path = Path(runtime.database.address.database)
     folder = next((folder for folder in (path, *path.parents) if folder.is_dir()), Path("/"))
     try:
         free = shutil.disk_usage(folder).free

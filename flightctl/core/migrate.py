@@ -28,7 +28,7 @@ _DONE_BY_ANOTHER: Final = frozenset({1050, 1060, 1061, 1062, 1091, 1213, 1684, 1
 def upgrade(database: "Database") -> str:
     """Bring ``database`` to HEAD_REVISION; create the file or the MySQL database when it is missing."""
     if database.embedded:
-        with _file_lock(Path(database.address.database).expanduser()):
+        with _file_lock(Path(database.address.database)):
             _run_revisions(database)
     else:
         _create_missing_database(database)

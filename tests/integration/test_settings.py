@@ -232,6 +232,18 @@ def test_bad_database_urls(url: str) -> None:
     assert SECRET not in f"{caught.value.message}{caught.value.hint}{caught.value.details}"
 
 
+def test_sqlite_urls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ops")
+    for url, file in (
+        ("sqlite:////data/a%20b.db?timeout=5", "/data/a b.db"),
+        ("sqlite:///~/f.db", "/home/ops/f.db"),
+        ("sqlite:///here.db", "here.db"),
+    ):
+        assert parse_address(url).database == file
+    with pytest.raises(ConfigError, match="'foo' is not known"):
+        parse_address("sqlite:////data/f.db?foo=1")
+
+
 def test_describe_names_every_setting_and_its_source() -> None:
     rows = describe(load_settings(environ={"FLIGHTCTL_BOOKING_HOLD": "90s"}))
     by_key = {row["key"]: row for row in rows}
