@@ -21,7 +21,7 @@ from flightctl.core.errors import (
     ServiceUnavailableError,
     ValidationError,
 )
-from flightctl.core.identifiers import new_booking_id, new_payment_id, parse_identifier, storable
+from flightctl.core.identifiers import is_readable, new_booking_id, new_payment_id, parse_identifier, storable
 from flightctl.core.model.bookings import Booking, BookRequest, BookResult
 from flightctl.core.model.states import BookingStatus, FlightType, PaymentSource, PaymentStatus
 from flightctl.core.offers import Offer, Quoted
@@ -78,10 +78,10 @@ def book(runtime: Runtime, request: BookRequest) -> BookResult:
 
 def _check_request(settings: Settings, request: BookRequest, key: str) -> _Order:
     user = request.user.strip()
-    if not 1 <= len(user) <= USER_LENGTH or not user.isprintable():
+    if not 1 <= len(user) <= USER_LENGTH or not is_readable(user):
         raise ValidationError(
             f"--user takes 1 to {USER_LENGTH} printable characters, not {len(user)}"
-            if user.isprintable()
+            if is_readable(user)
             else "--user has characters that cannot be printed"
         )
     limit = settings["booking.max_seats"]

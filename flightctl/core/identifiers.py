@@ -9,6 +9,9 @@ from flightctl.core.model.states import FlightType
 LOCATOR_ALPHABET: Final = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 """A-Z and 2-9 without I, L and O, which are mistaken for 1 and 0."""
 _PAYMENT_ALPHABET: Final = LOCATOR_ALPHABET.lower()
+OF_NAMES: Final = frozenset("\u00a0\u3000\u200c\u200d")
+"""The no-break and the ideographic blank, and the joiners of Indian and Persian letters: names have them, though Python
+does not count them as printable."""
 _IDENTIFIER_LENGTH: Final = 160
 MAX_LEGS: Final = 3
 
@@ -39,6 +42,11 @@ def _draw(alphabet: str, length: int) -> str:
 def storable(text: str) -> str:
     """``text`` with ``?`` for what no database can hold: halves of characters, from arguments that are not UTF-8."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def is_readable(text: str) -> bool:
+    """Whether ``text`` can be shown as it is: nothing that moves a cursor, turns the direction or cannot be seen."""
+    return text.isprintable() or all(char.isprintable() or char in OF_NAMES for char in text)
 
 
 def normal_id(text: str) -> str:

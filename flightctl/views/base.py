@@ -88,7 +88,10 @@ def printable(text: str) -> str:
     """``text`` without what would move a terminal's cursor."""
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+    from flightctl.core.identifiers import is_readable
+
+    kept = (char if is_readable(char) else char.encode("unicode_escape").decode("ascii") for char in text)
+    return "".join(kept)
 
 
 def words(key: str) -> str:

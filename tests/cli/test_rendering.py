@@ -22,7 +22,7 @@ from flightctl.core.model.itineraries import SearchResult
 from flightctl.core.model.operations import DoctorCheck, SweepResult
 from flightctl.render import Output, print_record, print_rows
 from flightctl.views import view_of
-from flightctl.views.base import View, arrival, duration
+from flightctl.views.base import View, arrival, duration, printable
 from flightctl.views.bookings import BOOKING
 from flightctl.views.flights import ITINERARY, search_document
 from tests.conftest import Cli
@@ -83,6 +83,11 @@ def test_plain_table_and_csv_have_the_same_stable_columns(
     rows = list(csv.reader(io.StringIO(text)))
     assert rows[0] == list(view.columns)
     assert [" ".join(value.replace("\t", " ").splitlines()) for value in rows[1]] == line.split("\t")
+
+
+def test_only_what_plays_tricks_on_a_terminal_is_shown_as_an_escape() -> None:
+    assert printable("山田\u3000太郎 ക്ഷ\u200dമ") == "山田\u3000太郎 ക്ഷ\u200dമ"
+    assert printable("a\u202eb\x1b[2J\u3000") == "a\\u202eb\\x1b[2J\u3000"
 
 
 @KINDS

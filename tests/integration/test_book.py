@@ -370,7 +370,7 @@ def test_hold_never_outlives_the_first_departure(world: World) -> None:
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("user", ["", "   ", "x" * 65, "a\nb", "\x00", "a\x1b[31m", "\udc80"])
+@pytest.mark.parametrize("user", ["", "   ", "x" * 65, "a\nb", "\x00", "a\x1b[31m", "\udc80", "a\u202eb", "a\u200bb"])
 def test_bad_users(world: World, user: str) -> None:
     world.line()
     with pytest.raises(ValidationError, match="--user") as caught:
@@ -378,7 +378,10 @@ def test_bad_users(world: World, user: str) -> None:
     assert caught.value.details["idempotencyKey"] == "k"
 
 
-@pytest.mark.parametrize("user", ["x" * 64, "Zoë 日本 🛫", "'; DROP TABLE flights; --", "%s", "a'b\"c"])
+@pytest.mark.parametrize(
+    "user",
+    ["x" * 64, "Zoë 日本 🛫", "山田\u3000太郎", "ക്ഷ\u200dമ 👨\u200d👩", "'; DROP TABLE flights; --", "%s", "a'b\"c"],
+)
 def test_good_users(world: World, user: str) -> None:
     world.line()
     booking = world.book(user=user).booking
