@@ -28,13 +28,14 @@ Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def bring_back(runtime: Runtime, booking_id: str) -> bool:
-    """Make an archived booking a live one again; False when there is none, or somebody else has just done it.
+    """Make an archived booking a live one again; whether it is one now, whoever did it: another callback at the same
+    time, or an earlier try whose COMMIT got no answer.
 
     Raises InvalidStateError where something has taken the place of what belongs to it.
     """
     kept = runtime.database.read(lambda tx: _document(tx, BOOKING, booking_id))
     if kept is None:
-        return False
+        return runtime.database.read(lambda tx: _is_live(tx, booking_id))
     flight_ids = sorted({str(leg["flight_id"]) for leg in kept[booking_flights.name]})
     try:
         return inventory.change_seats(
@@ -56,10 +57,14 @@ def _document(tx: Transaction, kind: str, key: str) -> Rows | None:
     return rows
 
 
+def _is_live(tx: Transaction, booking_id: str) -> bool:
+    return tx.execute(select(bookings.c.booking_id).where(bookings.c.booking_id == booking_id)).first() is not None
+
+
 def _return(tx: Transaction, booking_id: str, flight_ids: Sequence[str], actor: str) -> bool:
     document = _document(tx, BOOKING, booking_id)
     if document is None:
-        return False
+        return _is_live(tx, booking_id)
     if tx.change(delete(archived).where(archived.c.kind == BOOKING, archived.c.id == booking_id)) != 1:
         raise Conflict  # somebody else has
     there = inventory.lock_flights(tx, flight_ids)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flightctl.core import archive as module
-from flightctl.core import disruption
+from flightctl.core import archive_return, disruption
 from flightctl.core.archive import archive
 from flightctl.core.audit import audit
 from flightctl.core.errors import BookingNotFoundError, InvalidStateError, ValidationError
@@ -234,6 +234,28 @@ def test_a_report_that_says_nothing_new_leaves_an_archived_booking_as_it_was(wor
     assert _run(world).bookings == 1
     with pytest.raises(BookingNotFoundError):
         world.callback("ZZZZZZ")
+
+
+def test_two_callbacks_bring_an_archived_booking_back_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second has seen it in the archive when the first brings it back: as after a COMMIT that got no answer."""
+    booked = _season(world)
+    booking = booked["expired"]
+    _run(world)
+    original, first = archive_return._document, [True]
+
+    def seen(*args: Any) -> Any:
+        found = original(*args)
+        if first:
+            first.clear()
+            assert world.callback(booking, "SUCCESS", "pay-first").changed
+        return found
+
+    monkeypatch.setattr(archive_return, "_document", seen)
+    assert world.callback(booking, "SUCCESS", "pay-second").payment_status == "REFUND_DUE"
+    assert world.paid(booking) == ["CANCELLED", "REFUND_DUE", "REFUND_DUE"]
+    assert len([move for move in world.sql("SELECT reason FROM booking_events") if "archive" in move[0]]) == 1
+    assert world.faults() == []
+    assert not archive_return.bring_back(world.runtime, "ZZZZZZ")
 
 
 def test_an_archived_booking_comes_back_although_its_key_and_payment_are_taken(world: World) -> None:
