@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 from sqlalchemy.exc import DBAPIError
 
 from flightctl.core.database_errors import Trouble, diagnose
@@ -21,6 +21,7 @@ from flightctl.core.errors import LockAcquisitionFailedError
 TURN_SECONDS: Final = 600
 """Longer than all revisions take on the largest tables that were tried."""
 _LOOK_AGAIN_SECONDS: Final = 0.3
+_COLLISION_SECONDS: Final = 0.02
 _CONCURRENT_CHANGE: Final = 1684
 
 # The one statement that members may run at once: IF NOT EXISTS lets it pass where the table is there already.
@@ -45,9 +46,9 @@ def turn(connection: Connection, patience: float) -> Iterator[None]:
     wait_for_cluster(connection.connection.driver_connection)
     me = secrets.token_hex(16)
     until = time.monotonic() + patience
-    _certified(connection, _TABLE)
-    _certified(connection, _ROW)
-    while not _certified(connection, _TAKE, me=me, seconds=TURN_SECONDS):
+    _certified(connection, _TABLE, until)
+    _certified(connection, _ROW, until)
+    while not _certified(connection, _TAKE, until, me=me, seconds=TURN_SECONDS):
         if time.monotonic() > until:
             raise LockAcquisitionFailedError(
                 "another `flightctl db upgrade` is running",
@@ -58,17 +59,18 @@ def turn(connection: Connection, patience: float) -> Iterator[None]:
         yield
     finally:
         if not connection.invalidated:
-            _certified(connection, _GIVE_BACK, me=me)
+            _certified(connection, _GIVE_BACK, time.monotonic() + patience, me=me)
 
 
-def _certified(connection: Connection, statement: object, **parameters: object) -> int:
-    """Rows that it matched, however often another member came first."""
+def _certified(connection: Connection, statement: TextClause, until: float, **parameters: object) -> int:
+    """Rows that it matched, however often another member came first, ``until`` then (monotonic)."""
     while True:
         try:
-            return connection.execute(statement, parameters).rowcount  # type: ignore[call-overload, no-any-return]
+            return connection.execute(statement, parameters).rowcount
         except DBAPIError as error:
-            if diagnose(error) is not Trouble.CONFLICT and not _being_made(error):
+            if time.monotonic() > until or (diagnose(error) is not Trouble.CONFLICT and not _being_made(error)):
                 raise
+        time.sleep(_COLLISION_SECONDS)
 
 
 def _being_made(error: DBAPIError) -> bool:
