@@ -136,17 +136,18 @@ class Import:
         load_flights(self._runtime, scheduled, self._diff.flights, told)
 
     def _apply_one(self, one: FlightDifference) -> FlightDifference:
-        change = None
+        change, flies_again = None, ""
         try:
             if one.outcome is ImportOutcome.REINSTATE:
                 self._reinstate(one)
+                flies_again = "it flies again, but as it was: "
                 change = self._update(one)
             elif one.outcome is ImportOutcome.UPDATE:
                 change = self._update(one)
             elif one.outcome is ImportOutcome.CANCEL:
                 change = flight_cases.cancel(self._runtime, one.flight_id, reason=self._reason)
         except (InvalidStateError, InvalidFlightError, ValidationError) as error:
-            return replace(one, outcome=ImportOutcome.LEFT, reason=error.message)
+            return replace(one, outcome=ImportOutcome.LEFT, reason=f"{flies_again}{error.message}")
         return replace(one, outcome=_DONE[one.outcome], reason=None if change is None else _to_do_after(change))
 
     @property

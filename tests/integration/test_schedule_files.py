@@ -231,6 +231,28 @@ def test_cancelled_flights_stay_cancelled_unless_told(world: World, load: Load) 
     assert world.one("SELECT price FROM flights WHERE flight_id = %s", OTHER) == world.money("20")
 
 
+def test_a_flight_that_flies_again_with_its_old_times_is_not_told_to_be_as_it_was(
+    world: World, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody booked all of it between the two steps."""
+    from flightctl.core import schedule_import
+
+    load(row()).apply()
+    cancel(world.runtime, FLIGHT, reason=None)
+    work = load(row(seats="3"), reinstate=True)
+    original = schedule_import.flight_cases.update
+
+    def after_a_sale(*args: Any, **more: Any) -> Any:
+        world.booked(FLIGHT, 5)
+        return original(*args, **more)
+
+    monkeypatch.setattr(schedule_import.flight_cases, "update", after_a_sale)
+    [left] = work.apply().left
+    assert (left.reason or "").startswith("it flies again, but as it was: ")
+    assert "5 seats sold or held" in (left.reason or "")
+    assert world.one("SELECT status FROM flights WHERE flight_id = %s", FLIGHT) == "ACTIVE"
+
+
 def test_a_cancellation_that_has_not_ended_is_not_undone(world: World, load: Load) -> None:
     load(row()).apply()
     world.confirmed(FLIGHT)
