@@ -66,7 +66,11 @@ def serve(address: str, port: int, registry: "CollectorRegistry", health: Health
     try:
         server = make_server(address, port, pages, server_class=kind, handler_class=_Handler)
     except (OSError, OverflowError, UnicodeError) as error:
-        raise ValidationError(f"--metrics-port {port} cannot be opened: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ValidationError(
+            f"--metrics-port {port} cannot be opened: {reason}",
+            hint="Take a free port, and an address of this machine.",
+        ) from error
     Thread(target=server.serve_forever, daemon=True).start()
 
 
