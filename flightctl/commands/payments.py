@@ -222,12 +222,15 @@ def trigger(
 @command(app, "late")
 def late(
     ctx: typer.Context,
+    since: Annotated[
+        str | None, typer.Option(metavar="D", help="Only payments made on that day (UTC) or later.")
+    ] = None,
     page: Annotated[int, typer.Option(metavar="N", help="Page to show; the first is 0.")] = 0,
     size: Annotated[int, typer.Option(metavar="N", help="Payments a page.")] = 50,
 ) -> None:
     """Examples:
       flightctl payments late
-      flightctl payments late -o json
+      flightctl payments late --since 2026-12-01 -o json
 
     List money that came and has no seat, newest first, and what became of it.
 
@@ -240,7 +243,7 @@ def late(
     from flightctl.core import lists
 
     session = session_of(ctx)
-    session.show_page(LATE, lists.list_late_payments(session.runtime, page=page, size=size))
+    session.show_page(LATE, lists.list_late_payments(session.runtime, since=since, page=page, size=size))
 
 
 @command(app, "refund")

@@ -1,7 +1,7 @@
 """Lists and single records for people: pages, newest first, read from the database."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
@@ -123,9 +123,10 @@ def list_payments(runtime: Runtime, *, status: str | None, page: int, size: int,
     return page_of(runtime, query, order, page, size, money.to_payments)
 
 
-def list_late_payments(runtime: Runtime, *, page: int, size: int) -> Page:
+def list_late_payments(runtime: Runtime, *, since: str | None = None, page: int, size: int) -> Page:
     """Money that came and never bought its booking's seats, newest first; that of a booking which was given up after
-    it had been confirmed by this money is not late. Raises ValidationError."""
+    it had been confirmed by this money is not late. ``since``: of payments made on that day (UTC) or later, which an
+    index finds. Raises ValidationError."""
     bought = (
         select(booking_events.c.id)
         .where(
@@ -150,6 +151,9 @@ def list_late_payments(runtime: Runtime, *, page: int, size: int) -> Page:
         .join(bookings, bookings.c.booking_id == payments.c.booking_id)
         .where(here, ~bought)
     )
+    if since is not None:
+        day = resolve_day(since, lambda: runtime.reader.read(schedule.database_now), None, "--since")
+        query = query.where(payments.c.created_at >= datetime(day.year, day.month, day.day, tzinfo=UTC))
     order = (payments.c.created_at.desc(), payments.c.payment_id.desc())
     return page_of(runtime, query, order, page, size, _late)
 

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import event
 
 from flightctl.core import holds, lists, money
+from flightctl.core.errors import ValidationError
 from flightctl.core.model.pages import Page
 from flightctl.core.runtime import Runtime
 from tests.builders import TWO_LEGS, World
@@ -72,6 +73,29 @@ def test_what_is_listed_is_what_is_shown(world: World) -> None:
     paid: Any = EVERYTHING["payments"](world.runtime).content
     assert {one.refund_due for one in paid} >= {0, 1000, 4000}
     assert list(paid) == [lists.show_payment(world.runtime, one.payment_id) for one in paid]
+
+
+def test_late_money_since_a_day(world: World) -> None:
+    world.line(seats=90)
+    _one_of_each(world)
+    _one_of_each(world)
+    late: Any = EVERYTHING["late"](world.runtime).content
+    for number, payment in enumerate(late):
+        day = "2026-11-01 23:59:59.999999" if number % 2 else "2026-11-02 00:00:00.000000"
+        world.sql("UPDATE payments SET created_at = %s WHERE payment_id = %s", day, payment.payment.payment_id)
+
+    def since(day: str) -> set[str]:
+        page: Any = lists.list_late_payments(world.runtime, since=day, page=0, size=50)
+        assert page.total_elements == len(page.content)
+        return {one.payment.payment_id for one in page.content}
+
+    every = [one.payment.payment_id for one in late]
+    assert len(every) == 4
+    assert since("2026-11-01") == set(every)
+    assert since("2026-11-02") == set(every[::2])
+    assert since("+1d") == set()
+    with pytest.raises(ValidationError, match="--since"):
+        since("yesterday")
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)

@@ -95,6 +95,7 @@ def _scans(seen: list[Seen]) -> str:
         "payments show {due}",
         "payments list --status REFUND_DUE -o json",
         "payments list --due -o json",
+        "payments late --since today -o json",
         "holds list -o json",
         "holds list --user {user} -o json",
         "holds list --flight {flight} -o json",
