@@ -22,7 +22,7 @@ from flightctl.core.offers import Offer
 from flightctl.core.prepared import Step
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import flights, seat_reservations
-from flightctl.core.sql_functions import utc_now
+from flightctl.core.sql_functions import instant, utc_now
 
 T = TypeVar("T")
 
@@ -89,8 +89,8 @@ def _at_terms(take: Update) -> Update:
     """``take`` for whoever read price and times some time ago."""
     return take.where(
         flights.c.price == bindparam("costs", type_=flights.c.price.type),
-        flights.c.departure_time == bindparam("departs", type_=flights.c.departure_time.type),
-        flights.c.arrival_time == bindparam("arrives", type_=flights.c.arrival_time.type),
+        instant(flights.c.departure_time) == bindparam("departs", type_=flights.c.departure_time.type),
+        instant(flights.c.arrival_time) == bindparam("arrives", type_=flights.c.arrival_time.type),
     )
 
 

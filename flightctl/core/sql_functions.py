@@ -57,6 +57,28 @@ def _rows_changed_sqlite(_element: rows_changed, _compiler: Any, **_: Any) -> st
     return "changes()"
 
 
+class instant(FunctionElement[datetime]):  # noqa: N801 - it reads as the SQL function that it is
+    """An instant in the form in which parameters are compared with it.
+
+    On SQLite other people's SQL may have written it without a fraction, or with one of milliseconds.
+    """
+
+    name = "instant"
+    inherit_cache = True
+    type = UtcDateTime()
+
+
+@compiles(instant, "mysql", "mariadb")
+def _instant_mysql(element: instant, compiler: Any, **options: Any) -> str:
+    return str(compiler.process(element.clauses, **options))
+
+
+@compiles(instant, "sqlite")
+def _instant_sqlite(element: instant, compiler: Any, **options: Any) -> str:
+    text = compiler.process(element.clauses, **options)
+    return f"(replace(substr({text}, 1, 19), 'T', ' ') || '.' || substr(substr({text}, 21, 6) || '000000', 1, 6))"
+
+
 class microseconds(FunctionElement[int]):  # noqa: N801 - it reads as the SQL function that it is
     """An instant as whole microseconds since 1970-01-01 UTC."""
 

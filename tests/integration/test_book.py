@@ -347,6 +347,21 @@ def test_hold_time_by_configuration(world: World) -> None:
     assert (booking.expires_at - booking.created_at).total_seconds() == 42
 
 
+@pytest.mark.parametrize("form", ["%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M:%S.000", "%Y-%m-%d %H:%M:%S.123456"])
+def test_times_that_other_peoples_sql_wrote(world: World, form: str) -> None:
+    """SQLite keeps them as the text that they were."""
+    world.line()
+    for flight, hours in (("F1", 6), ("F2", 9.5)):
+        departs, arrives = (at(hours + flown).strftime(form) for flown in (0, 2))
+        world.sql(
+            "UPDATE flights SET departure_time = %s, arrival_time = %s WHERE flight_id = %s", departs, arrives, flight
+        )
+    booking = world.booked(TWO_LEGS)
+    assert world.available("F1", "F2") == [8, 8]
+    world.callback(booking)
+    assert world.status(booking) == "CONFIRMED"
+
+
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("ttl", [0, -1, 86401, 10**12])
 def test_hold_time_out_of_bounds(world: World, ttl: int) -> None:
