@@ -1,6 +1,7 @@
 """Tables for people. Nothing is ever cut: a column that does not fit beside the others gets lines of its own."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, Literal
@@ -29,6 +30,9 @@ STATUS_STYLES: Final = {
     "REFUNDED": "dim",
 }
 INDENT: Final = "  "
+_COLOR: Final = re.compile(r"\x1b\[[0-9;]*m")
+_END: Final = re.compile(rf"(?: |{_COLOR.pattern})+$")
+"""Blanks that fill the last column, between and behind its colours: a narrower terminal would make lines of them."""
 MIN_PROSE: Final = 26
 """Columns, the gap before it included, that wrapped text gets on the narrowest terminal."""
 
@@ -49,24 +53,61 @@ def record_lines(view: View, fields: Fields, *, color: bool) -> Iterator[str]:
 
 
 def table_lines(view: View, rows: Sequence[Fields], *, color: bool) -> Iterator[str]:
-    """A header and one line for each row; two where the view's wide cell does not fit beside the others."""
-    texts = [[_styled(cell, row) for cell in view.cells] for row in rows]
-    table = _table(view.cells, texts)
-    if _natural_width(table) <= terminal_width():
-        yield from _rendered(table, color=color)
+    """A header and one line for each row. Where it is wider than the terminal, prose is wrapped, if that is enough;
+    else what does not fit beside the others stands below them."""
+    cells = view.cells
+    texts = [[_styled(cell, row) for cell in cells] for row in rows]
+    if _natural_width(_table(cells, texts)) <= terminal_width():
+        yield from _rendered(_table(cells, texts), color=color)
         return
-    wide = next((index for index, cell in enumerate(view.cells) if cell.wide), None)
-    if wide is None:
-        yield from _rendered(table, color=color, width=_width_with_prose(view.cells, texts))
+    if not any(cell.wide for cell in cells) and _least_width(cells, texts) <= terminal_width():
+        yield from _rendered(_table(cells, texts), color=color, width=terminal_width())
         return
-    cells = [cell for index, cell in enumerate(view.cells) if index != wide]
-    rest = [[text for index, text in enumerate(row) if index != wide] for row in texts]
-    header, *lines = _rendered(_table(cells, rest), color=color)
+    below = _below(cells, texts)
+    beside = [index for index in range(len(cells)) if index not in below]
+    header, *lines = _rendered(_table(*_chosen(cells, texts, beside)), color=color)
     yield header
     for line, row in zip(lines, texts, strict=True):
         yield line
-        if row[wide].plain:
-            yield INDENT + row[wide].plain
+        yield from _lines_below([(cells[index], row[index].plain) for index in below if row[index].plain])
+
+
+def _below(cells: Sequence[Cell], texts: Sequence[Sequence["Text"]]) -> list[int]:
+    """Which cells stand below the others, so that these fit: wide ones first, then prose, then whatever is last."""
+    rank = {index: 2 if cell.wide else int(cell.prose) for index, cell in enumerate(cells) if index}
+    below: list[int] = []
+    for index in sorted(rank, key=lambda index: (rank[index], index), reverse=True):
+        below.append(index)
+        beside = [index for index in range(len(cells)) if index not in below]
+        if _natural_width(_table(*_chosen(cells, texts, beside))) <= terminal_width():
+            break
+    return sorted(below)
+
+
+def _chosen(
+    cells: Sequence[Cell], texts: Sequence[Sequence["Text"]], wanted: Sequence[int]
+) -> tuple[list[Cell], list[list["Text"]]]:
+    return [cells[index] for index in wanted], [[row[index] for index in wanted] for row in texts]
+
+
+def _lines_below(shown: Sequence[tuple[Cell, str]]) -> Iterator[str]:
+    """Wide texts as they are, each on a line of its own; prose wrapped; the others behind their titles,
+    as many on a line as fit."""
+    from textwrap import wrap
+
+    width = max(terminal_width() - len(INDENT), 1)
+    lines: list[str] = []
+    for cell, text in sorted(shown, key=lambda each: each[0].wide or each[0].prose):
+        titled = f"{cell.title} {text}"
+        if cell.wide:
+            lines.append(text)
+        elif cell.prose:
+            lines += wrap(text, width, break_long_words=False, break_on_hyphens=False)
+        elif lines and len(lines[-1]) + len(titled) + 2 <= width:
+            lines[-1] += f"  {titled}"
+        else:
+            lines.append(titled)
+    yield from (INDENT + line for line in lines)
 
 
 def _bare_table() -> "Table":
@@ -79,7 +120,9 @@ def _table(cells: Sequence[Cell], texts: Sequence[Sequence["Text"]]) -> "Table":
     table = _bare_table()
     table.show_header = True
     for cell in cells:
-        table.add_column(_text(cell.title, "bold"), justify="right" if cell.right else "left", no_wrap=not cell.prose)
+        justify: Literal["left", "right"] = "right" if cell.right else "left"
+        title = _text(cell.title, "bold")
+        table.add_column(title, justify=justify, no_wrap=not cell.prose, overflow="fold" if cell.prose else "ellipsis")
     for row in texts:
         table.add_row(*row)
     return table
@@ -123,11 +166,10 @@ def _natural_width(table: "Table") -> int:
     return Measurement.get(unlimited, unlimited.options, table).maximum
 
 
-def _width_with_prose(cells: Sequence[Cell], texts: Sequence[Sequence["Text"]]) -> int:
-    """The terminal's, if it leaves something for the columns whose text is wrapped; the others are never cut."""
+def _least_width(cells: Sequence[Cell], texts: Sequence[Sequence["Text"]]) -> int:
+    """Of a table whose prose is wrapped; the other columns are never cut."""
     rigid = [index for index, cell in enumerate(cells) if not cell.prose]
-    table = _table([cells[index] for index in rigid], [[row[index] for index in rigid] for row in texts])
-    return max(terminal_width(), _natural_width(table) + (len(cells) - len(rigid)) * MIN_PROSE)
+    return _natural_width(_table(*_chosen(cells, texts, rigid))) + (len(cells) - len(rigid)) * MIN_PROSE
 
 
 def _rendered(table: "Table", *, color: bool, width: int | None = None) -> Iterator[str]:
@@ -136,4 +178,4 @@ def _rendered(table: "Table", *, color: bool, width: int | None = None) -> Itera
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
-        yield line.rstrip()
+        yield _END.sub(lambda end: "".join(_COLOR.findall(end[0])), line)

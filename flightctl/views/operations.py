@@ -115,7 +115,7 @@ def doctor_document(checks: tuple[DoctorCheck, ...]) -> dict[str, Any]:
 SETTING: Final = View(
     dict,
     ("key", "value", "source", "variable"),
-    cells=(text_of("key", "setting"), text_of("value"), text_of("source")),
+    cells=(text_of("key", "setting"), text_of("value", prose=True), text_of("source")),
     id_keys=("key",),
 )
 CONTEXT: Final = View(

@@ -142,7 +142,19 @@ SIGNED: Final = View(
     id_keys=("signature",),
 )
 _REHEARSED_COLUMNS: Final = ("bookingId", "paymentId", "delaySeconds", "bookingStatus", "paymentStatus", "callbacks")
-REHEARSED: Final = View(_rehearsed, _REHEARSED_COLUMNS, id_keys=("bookingId",), flat=_flat_rehearsal)
+_HEARD: Final = View(
+    dict,
+    ("status", "paymentStatus", "bookingStatus", "changed"),
+    cells=(
+        text_of("status", "callback"),
+        text_of("paymentStatus", "payment"),
+        text_of("bookingStatus", "booking"),
+        text_of("changed"),
+    ),
+)
+REHEARSED: Final = View(
+    _rehearsed, _REHEARSED_COLUMNS, id_keys=("bookingId",), flat=_flat_rehearsal, nested=("callbacks", _HEARD)
+)
 LATE: Final = View(
     _late,
     (
@@ -156,7 +168,7 @@ LATE: Final = View(
         text_of("amount", right=True),
         text_of("status"),
         text_of("source"),
-        text_of("message", "why"),
+        text_of("message", "why", prose=True),
     ),
     id_keys=("paymentId",),
 )  # fmt: skip

@@ -23,8 +23,9 @@ from flightctl.core.model.operations import DoctorCheck, SweepResult
 from flightctl.render import Output, print_record, print_rows
 from flightctl.views import view_of
 from flightctl.views.base import View, arrival, duration, printable
-from flightctl.views.bookings import BOOKING
+from flightctl.views.bookings import BOOKING, EVENT
 from flightctl.views.flights import ITINERARY, search_document
+from flightctl.views.payments import PAYMENT, REHEARSED
 from tests.conftest import Cli
 
 from . import samples
@@ -295,6 +296,45 @@ def test_prose_is_wrapped_and_nothing_is_cut(width: int, monkeypatch: pytest.Mon
     assert len(lines) > 2
     assert " ".join(lines).split().count("word") == 30
     assert "…" not in "".join(lines)
+
+
+@pytest.mark.parametrize("width", [50, 80, 120])
+@pytest.mark.parametrize(("view", "record"), samples.RECORDS)
+def test_every_table_fits(view: View, record: Any, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flightctl.render_terminal import record_lines, table_lines
+
+    monkeypatch.setenv("COLUMNS", str(width))
+    fields = view.fields(record)
+    shown = list(record_lines(view, fields, color=True))
+    if view.cells:
+        lines = list(table_lines(view, [fields], color=True))
+        longest = max(len(cell.title + cell.text(fields)) for cell in view.cells)
+        assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in lines) <= max(width, longest + 3)
+        shown += lines
+    assert not any(re.search(r" (\x1b\[[0-9;]*m)*$", line) for line in shown)
+
+
+def test_callbacks_of_a_rehearsal_have_a_table() -> None:
+    from flightctl.render_terminal import record_lines
+
+    rehearsal = next(view.fields(record) for view, record in samples.RECORDS if view is REHEARSED)
+    header, *rows = [line.split() for line in record_lines(REHEARSED, rehearsal, color=False)][-2:]
+    assert header == ["callback", "payment", "booking", "changed"]
+    assert rows == [["SUCCESS", "SUCCESS", "PENDING", "yes"]]
+
+
+def test_what_does_not_fit_stands_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flightctl.render_terminal import table_lines
+
+    monkeypatch.setenv("COLUMNS", "60")
+    header, row, below = table_lines(PAYMENT, [PAYMENT.fields(samples.PAYMENT)], color=False)
+    assert "created" not in header
+    assert row.split() == ["pay-1", "K7QX2M", "10800.00", "SUCCESS", "GATEWAY", "0.00"]
+    assert below.startswith("  created 2026-")
+    event = {**EVENT.fields(samples.EVENT), "reason": "word " * 20}
+    lines = list(table_lines(EVENT, [event], color=False))
+    assert max(map(len, lines)) <= 60
+    assert " ".join(lines[2:]).split() == ["word"] * 20
 
 
 def test_colours_only_where_they_are_wanted() -> None:
