@@ -104,6 +104,15 @@ def _denied(error: BaseException | None) -> str:
     return f"{found[1]} in the table {found[2]}" if found else "do that"
 
 
+def _account(error: BaseException | None) -> str:
+    """Whom the server took the client for, where it refused: often not the account that was meant (``''@'localhost'``
+    before ``'agent'@'%'``)."""
+    found = re.search(r"Access denied for user ('[^']*'@'[^']*')(?: to database ('[^']*'))?", str(error))
+    if not found:
+        return ""
+    return f" {found[1]}" + (f" for the database {found[2]}" if found[2] else "")
+
+
 def distrust(error: BaseException | None) -> str | None:
     """Why TLS could not be agreed on, where that was it."""
     cause = getattr(error, "original_exception", None)
@@ -174,6 +183,7 @@ def translate(error: DBAPIError) -> FlightctlError:
         )
     if code in _REASONS:
         message, hint = _REASONS[code]
+        message += _account(original)
         return DatabaseUnavailableError(message, hint=hint, details={"databaseError": code})
     if original is not None and (reasons := getattr(original, "reasons", None)):  # of several servers
         return DatabaseUnavailableError(str(original.args[1]), details={"databaseError": code, "servers": reasons})

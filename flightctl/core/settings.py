@@ -213,6 +213,8 @@ def _convert(setting: Setting, raw: Any, source: str) -> Any:
             f"{where}{str(raw)[:60]!r} is not {_KINDS[setting.kind]}",
             hint=f"The default is {display(setting.default, setting) or 'empty'}.",
         ) from None
+    if setting.key == "environment" and value.lower() in _NEARLY_PRODUCTION:
+        raise ConfigError(f"{where}{value!r} would protect nothing", hint="Write production, or another name.")
     if setting.choices and value.lower() not in setting.choices:
         raise ConfigError(f"{where}{str(raw)[:60]!r} is not one of {', '.join(setting.choices)}")
     if setting.choices:
@@ -222,6 +224,9 @@ def _convert(setting: Setting, raw: Any, source: str) -> Any:
         low, high = display(setting.low, setting), display(setting.high, setting)
         raise ConfigError(f"{where}{str(raw)[:60]} is out of range", hint=f"It goes from {low} to {high}.")
     return value
+
+
+_NEARLY_PRODUCTION: Final = frozenset({"prod", "prd", "producton", "prodution", "productive", "live"})
 
 
 def display(value: Any, setting: Setting) -> str:

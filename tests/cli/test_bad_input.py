@@ -361,6 +361,7 @@ def test_settings_in_files(clumsy: Clumsy, tmp_path: Path) -> None:
         (b"bookings: 3\n", "unknown setting"),
         (b"booking:\n  hold: yes\n", "duration"),
         (b"booking: 5m\n", "unknown setting"),
+        (b"environment: Prod\n", "write production"),
         (b"\xff\xfe\x00", ""),
         (b"a: &a [*a, *a]\n", ""),
         (b"? [x]\n: y\n", ""),
