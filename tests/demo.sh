@@ -7,7 +7,7 @@ folder=$(mktemp -d)
 trap 'rm -rf -- "$folder"' EXIT
 # A demo must not touch what its user works with: settings from outside are dropped.
 for name in $(compgen -e FLIGHTCTL_ || true); do unset "$name"; done
-export XDG_DATA_HOME=$folder
+export XDG_DATA_HOME=$folder XDG_CONFIG_HOME=$folder # the second: no file of contexts either
 
 say() { printf '\n# %s\n' "$*"; }
 run() {
