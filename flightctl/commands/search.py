@@ -114,9 +114,9 @@ def _calendar(session: Session, request: SearchRequest, flex: int, *, explain: b
 
 
 def _tell_unserved(session: Session, request: SearchRequest) -> None:
-    """For people: that no flight uses an airport may be why nothing was found."""
+    """For people: that no flight uses an airport, or none is loaded for the date, may be why nothing was found."""
     if session.format == "table":
         from flightctl.core.suggest import unserved
 
-        for sentence in unserved(session.runtime, request.source, request.destination):
+        for sentence in unserved(session.runtime, request.source, request.destination, request.date):
             session.note(sentence)

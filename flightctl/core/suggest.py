@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any, Final
 
-from sqlalchemy import literal, select
+from sqlalchemy import func, literal, select
 
 from flightctl.core import network
 from flightctl.core.errors import FlightctlError
@@ -53,15 +53,30 @@ def _slips(typed: str) -> Iterator[str]:
     return (each for each in made if len(each) == _LENGTH)
 
 
-def unserved(runtime: Runtime, source: str, destination: str) -> list[str]:
-    """Sentences about airports that no flight uses although they exist, with those that may have been meant; none where
-    the database does not answer."""
+def unserved(runtime: Runtime, source: str, destination: str, date: str) -> list[str]:
+    """Sentences about airports that no flight uses although they exist, with those that may have been meant; else about
+    a date without flights from there. None where the database does not answer."""
     try:
         told = [_unserved(runtime, source, flights.c.source, "leaves")]
         told.append(_unserved(runtime, destination, flights.c.destination, "goes to"))
+        if not any(told):
+            told.append(_off_season(runtime, source, date))
     except FlightctlError:
         return []
     return [sentence for sentence in told if sentence]
+
+
+def _off_season(runtime: Runtime, source: str, date: str) -> str:
+    from flightctl.core.search import now, resolve_day
+
+    airport = network.airport(source)
+    day, today = (resolve_day(text, lambda: now(runtime), airport.iata, "--date") for text in (date, "today"))
+    if day < today:
+        return f"{day} is in the past."
+    query = select(func.min(flights.c.departure_date), func.max(flights.c.departure_date))
+    query = query.where(flights.c.source == airport.iata)
+    first, last = runtime.database.read(lambda tx: tuple(tx.execute(query).one()))
+    return "" if first <= day <= last else f"The flights from {airport.iata} are those from {first} to {last}."
 
 
 def _unserved(runtime: Runtime, code: str, column: Any, verb: str) -> str:

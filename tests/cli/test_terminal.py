@@ -107,6 +107,17 @@ def test_airports_that_no_flight_uses(cli: Cli, world: World) -> None:
     assert "leaves" not in used.stderr
 
 
+@pytest.mark.parametrize("backend", ["sqlite", "mysql+redis"], indirect=True)
+def test_dates_without_flights(cli: Cli, world: World) -> None:
+    for day, told in (
+        ("2020-01-01", "2020-01-01 is in the past."),
+        ("2190-01-01", f"those from {DAY:%Y-%m-%d} to {DAY:%Y-%m-%d}."),
+    ):
+        arguments = ("search", "DEL", "BOM", "--date", day)
+        assert told in cli(*arguments, env=world.backend.env).stderr
+        assert told not in cli(*arguments, "-o", "json", env=world.backend.env).stderr
+
+
 # --- UTC
 
 
