@@ -50,11 +50,16 @@ EXIT_CODES: Final = {
 """What each exit status means."""
 
 
-def unknown_command(name: str, known: Sequence[str], path: str) -> UsageError:
+def unknown_command(name: str, known: Sequence[str], path: str, *, lister: str | None = None) -> UsageError:
+    """``lister`` shows what is known; ``path --help`` otherwise."""
     from difflib import get_close_matches
 
     close = get_close_matches(name.lower(), known, n=1)
-    hint = f"Did you mean `{path} {close[0]}`?" if close else f"`{path} --help` lists the commands there are."
+    hint = (
+        f"Did you mean `{path} {close[0]}`?"
+        if close
+        else f"`{lister or f'{path} --help'}` lists the commands there are."
+    )
     return UsageError(f"no such command: {one_line(name, 60)}", hint=hint)
 
 
@@ -69,6 +74,11 @@ def as_flightctl_error(error: BaseException) -> FlightctlError:
         )
     if isinstance(error, TyperException):
         return _from_typer(error)
+    if type(error).__module__ == "sqlalchemy.exc":
+        from flightctl.core.database_errors import refusal
+
+        if refused := refusal(error):
+            return refused
     text = str(error).strip().partition("\n")[0]
     return InternalError(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 

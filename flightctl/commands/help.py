@@ -57,7 +57,13 @@ def _show_help(ctx: typer.Context, path: list[str]) -> None:
     for word in path:
         known = context.command.list_commands(context) if hasattr(context.command, "list_commands") else []
         if word not in known:
-            raise unknown_command(word, [*known, *TOPICS] if context.parent is None else known, context.command_path)
+            first = context.parent is None
+            raise unknown_command(
+                word,
+                [*known, *TOPICS] if first else known,
+                "flightctl help" if first else f"flightctl help {path[0]}",
+                lister="flightctl help" if first else f"flightctl help {path[0]}",
+            )
         found = context.command.get_command(context, word)
         context = type(context)(found, info_name=word, parent=context)
     text = context.get_help() + "\n"

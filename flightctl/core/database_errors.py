@@ -196,6 +196,15 @@ def translate(error: DBAPIError) -> FlightctlError:
     return DatabaseUnavailableError(f"the database refused the request (error {code})", details={"databaseError": code})
 
 
+def refusal(error: BaseException) -> FlightctlError | None:
+    """Of an error outside our transactions, such as a bench's own statements: the user's view, where the account or the
+    server is the reason and not the program."""
+    known = isinstance(error, DBAPIError) and (
+        _code(error) in _REASONS or _code(error) in _DENIED or diagnose(error) is Trouble.UNREACHABLE
+    )
+    return translate(error) if known else None  # type: ignore[arg-type]
+
+
 def _translate_sqlite(error: sqlite3.Error) -> FlightctlError:
     message = str(error)
     if isinstance(error, sqlite3.IntegrityError):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import typer
+from sqlalchemy.exc import OperationalError
 
 from flightctl import errors_shown
 from flightctl.core import errors
@@ -148,6 +149,15 @@ def test_a_defect_is_one_line_that_names_the_exception() -> None:
     assert (shown.code, shown.exit_status) == ("INTERNAL_ERROR", 1)
     assert "KeyError" in errors_shown.as_text(shown)
     assert "\n" not in errors_shown.as_text(shown)
+
+
+def test_a_refusal_outside_our_transactions_is_no_defect() -> None:
+    text = "Access denied for user 'agent'@'%' to database 'flightctl_bench'"
+    refused = errors_shown.as_flightctl_error(OperationalError("CREATE DATABASE x", {}, Exception(1044, text)))
+    assert (refused.code, refused.exit_status) == ("DATABASE_UNAVAILABLE", 7)
+    assert refused.message == "the database refuses this account 'agent'@'%' for the database 'flightctl_bench'"
+    wrong = errors_shown.as_flightctl_error(OperationalError("SELEC 1", {}, Exception(1064, "syntax")))
+    assert wrong.code == "INTERNAL_ERROR"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), typer.Abort()])

@@ -238,7 +238,7 @@ def test_help_of_commands(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_no_such_help(cli: Cli) -> None:
     assert "Did you mean" in cli("help", "bok", check=2).stderr
-    assert "`flightctl errors`" in cli("help", "eror", check=2).stderr
+    assert "`flightctl help errors`" in cli("help", "eror", check=2).stderr
     for words in (("bookings", "lost"), ("book", "x"), ("errors", "x"), ("x" * 1000,), ("errors", "--man", "x")):
         refused = cli("help", *words, "-o", "json", check=2)
         assert refused.stdout == ""
