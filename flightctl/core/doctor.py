@@ -6,6 +6,7 @@ The checks stand in the modules ``doctor_…``; what one of them needs and anoth
 from flightctl.core import doctor_database, doctor_redis, doctor_servers, doctor_state
 from flightctl.core.model.operations import DoctorCheck
 from flightctl.core.runtime import Runtime
+from flightctl.core.settings import misspelt_variables
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
 
@@ -31,4 +32,7 @@ def _configuration(runtime: Runtime) -> DoctorCheck:
     if settings.production and runtime.settings["database.url"].startswith("sqlite"):
         hint = "Set FLIGHTCTL_DATABASE_URL: the embedded database serves one machine, and one writer at a time."
         return DoctorCheck("configuration", WARNING, "production on the embedded database", hint)
+    if misspelt := misspelt_variables():
+        hint = " ".join(f"Instead of {name} write {' or '.join(meant)}." for name, meant in misspelt.items())
+        return DoctorCheck("configuration", WARNING, f"{', '.join(told)}; nothing reads {', '.join(misspelt)}", hint)
     return DoctorCheck("configuration", OK, ", ".join(told))

@@ -192,6 +192,21 @@ def _suggest(key: str) -> str:
     return f"Did you mean {close[0]}?" if close else "`flightctl config show` lists the settings there are."
 
 
+_OTHER_VARIABLES: Final = ("CONFIG", "CONTEXT", "CONTEXTS", "OUTPUT", "ACTOR", "DEBUG", "PAGER")
+
+
+def misspelt_variables(environ: Mapping[str, str] | None = None) -> dict[str, list[str]]:
+    """Variables that nothing reads, with those that were probably meant. Those of the tests are not ours."""
+    from difflib import get_close_matches
+
+    prefix = "FLIGHTCTL_"
+    known = [*(setting.variable.removeprefix(prefix) for setting in SETTINGS), *_OTHER_VARIABLES]
+    given = sorted(name for name in (os.environ if environ is None else environ) if name.startswith(prefix))
+    unknown = [name for name in (name.removeprefix(prefix) for name in given) if name not in known]
+    close = {name: get_close_matches(name, known, n=2) for name in unknown if not name.startswith("TEST_")}
+    return {prefix + name: [prefix + each for each in meant] for name, meant in close.items() if meant}
+
+
 def _convert(setting: Setting, raw: Any, source: str) -> Any:
     where = f"{source}: " if source == setting.variable else f"{source}: {setting.key}: "
     value: Any

@@ -242,6 +242,14 @@ def test_production_on_the_embedded_file(world: World) -> None:
     assert "FLIGHTCTL_DATABASE_URL" in finding(runtime, "configuration", "warning")
 
 
+def test_a_variable_that_nothing_reads(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLIGHTCTL_TEST_DATABASE_URL", "of the tests")
+    monkeypatch.setenv("FLIGHTCTL_COLOUR", "of somebody else")
+    finding(world.runtime, "configuration", "ok")
+    monkeypatch.setenv("FLIGHTCTL_DB_URL", "mysql+pymysql://db/flightctl")
+    assert "FLIGHTCTL_DATABASE_URL" in finding(world.runtime, "configuration", "warning")
+
+
 # --- Redis -----------------------------------------------------------------------------------------------------------
 
 
