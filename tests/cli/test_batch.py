@@ -190,7 +190,7 @@ def test_servers_that_go_away_and_come_back(
     private_mariadb.create_database("warm")
     env = {"FLIGHTCTL_DATABASE_URL": private_mariadb.url("warm"), "FLIGHTCTL_REDIS_URL": private_redis.url}
     cli("db", "upgrade", env=env)
-    cli("seed", "--days", "2", env=env)
+    cli("seed", "--days", "3", env=env)
     ask = talk(env | {"FLIGHTCTL_REDIS_PAUSE": "1s"})
     search = ("search", "DEL", "BLR", "--date", "tomorrow", "--size", "1")
     found = ask(*search)
