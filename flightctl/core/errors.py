@@ -133,7 +133,7 @@ class DatabaseUnavailableError(FlightctlError):
     code = "DATABASE_UNAVAILABLE"
     exit_status = 7
     retryable = True
-    default_hint = "`flightctl doctor` checks the database. Nothing was changed; try again (with the same key)."
+    default_hint = "`flightctl doctor` checks the database. Nothing was changed: try again (a booking with its key)."
 
 
 class ServiceUnavailableError(FlightctlError):

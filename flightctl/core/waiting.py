@@ -32,11 +32,14 @@ _LATE_MONEY: Final = (BookingStatus.EXPIRED, BookingStatus.CONFIRMED)
 class InterruptedWait(KeyboardInterrupt):
     """Ctrl-C while a booking that was made waits for its payment. ``result`` is the BookResult."""
 
-    hint = WaitTimeoutError.default_hint
-
     def __init__(self, result: BookResult) -> None:
         super().__init__()
         self.result = result
+        self.hint = _goes_on(result.booking.booking_id)
+
+
+def _goes_on(booking_id: str) -> str:
+    return WaitTimeoutError.default_hint.replace("BOOKING", booking_id)
 
 
 def states(text: str) -> frozenset[BookingStatus]:
@@ -89,7 +92,7 @@ def await_payment(runtime: Runtime, booked: BookResult, timeout_seconds: float) 
         error.result = BookResult(latest, booked.replayed)
         error.details.setdefault("bookingId", booking_id)
         if isinstance(error, DatabaseUnavailableError):
-            error.hint = f"Booking {booking_id} was made. {WaitTimeoutError.default_hint}"
+            error.hint = f"Booking {booking_id} was made. {_goes_on(booking_id)}"
         raise
 
 
@@ -138,6 +141,7 @@ def await_status(
             given = timeout_seconds if told_seconds is None else told_seconds
             raise WaitTimeoutError(
                 f"booking {booking_id} is still {booking.status} after {given:g} s",
+                hint=_goes_on(booking_id),
                 details={"bookingId": booking_id},
                 result=booking,
             )
