@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import pymysql
 
@@ -115,10 +115,48 @@ class GaleraNode(MariaDB):
         return self.synced
 
 
-class Galera:
+N = TypeVar("N", bound=MariaDB)
+
+
+class Members(Generic[N]):
+    """What clusters of any kind have in common."""
+
+    wait = ""
+    """A statement after which a member's reads see what was committed anywhere."""
+    folder: Path
+    nodes: list[N]
+
+    def url(self, database: str, first: int = 0) -> str:
+        """Of all members, beginning with that one."""
+        turned = self.nodes[first:] + self.nodes[:first]
+        hosts = ",".join(f"{LOOPBACK}:{node.port}" for node in turned)
+        return f"mysql+pymysql://{MariaDB.user}:{MariaDB.password}@{hosts}/{database}"
+
+    def caught_up(self, database: str) -> list[Callable[..., list[tuple[Any, ...]]]]:
+        """Of each member, a way to run one statement on it that sees all that was committed anywhere."""
+
+        def executor(node: N) -> Callable[..., list[tuple[Any, ...]]]:
+            def execute(sql: str, params: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+                with node.admin() as connection, connection.cursor() as cursor:
+                    connection.select_db(database)
+                    cursor.execute(self.wait)
+                    cursor.execute(sql, params) if params else cursor.execute(sql)
+                    return list(cursor.fetchall())
+
+            return execute
+
+        return [executor(node) for node in self.nodes]
+
+    def discard(self) -> None:
+        for node in self.nodes:
+            node.discard()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Galera(Members[GaleraNode]):
     """Members that all accept writes; the account of `url` has no global right, like `MariaDB`'s."""
 
-    wait = "SET SESSION wsrep_sync_wait = 7"  # for what was committed anywhere
+    wait = "SET SESSION wsrep_sync_wait = 7"
 
     def __init__(self, folder: Path, size: int = 3) -> None:
         provider = next((path for path in PROVIDERS if Path(path).exists()), None)
@@ -161,29 +199,3 @@ class Galera:
         for node in self.nodes:
             node.start()
         self.settle()
-
-    def url(self, database: str, first: int = 0) -> str:
-        """Of all members, beginning with that one."""
-        turned = self.nodes[first:] + self.nodes[:first]
-        hosts = ",".join(f"{LOOPBACK}:{node.port}" for node in turned)
-        return f"mysql+pymysql://{MariaDB.user}:{MariaDB.password}@{hosts}/{database}"
-
-    def caught_up(self, database: str) -> list[Callable[..., list[tuple[Any, ...]]]]:
-        """Of each member, a way to run one statement on it that sees all that was committed anywhere."""
-
-        def executor(node: GaleraNode) -> Callable[..., list[tuple[Any, ...]]]:
-            def execute(sql: str, params: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-                with node.admin() as connection, connection.cursor() as cursor:
-                    connection.select_db(database)
-                    cursor.execute(self.wait)
-                    cursor.execute(sql, params) if params else cursor.execute(sql)
-                    return list(cursor.fetchall())
-
-            return execute
-
-        return [executor(node) for node in self.nodes]
-
-    def discard(self) -> None:
-        for node in self.nodes:
-            node.discard()
-        shutil.rmtree(self.folder, ignore_errors=True)

@@ -6,13 +6,13 @@ import contextlib
 import shutil
 import subprocess
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import pymysql
 
-from tests.clusters import wait_until
+from tests.clusters import Members, wait_until
 from tests.faults import LOOPBACK, free_port
 from tests.servers import MariaDB, ServerMissing, find_mysql
 
@@ -121,10 +121,10 @@ class GroupNode(MariaDB):
         ]
 
 
-class GroupReplication:
+class GroupReplication(Members[GroupNode]):
     """Members on one machine; `url` is for the same account as `MariaDB`'s."""
 
-    wait = "SET SESSION group_replication_consistency = 'BEFORE'"  # for what was committed anywhere
+    wait = "SET SESSION group_replication_consistency = 'BEFORE'"
 
     def __init__(self, folder: Path, size: int = 3) -> None:
         self.folder = folder
@@ -203,32 +203,6 @@ class GroupReplication:
         """That member becomes the primary."""
         [(member,)] = node.execute("SELECT @@server_uuid")
         node.execute("SELECT group_replication_set_as_primary(%s)", (member,))
-
-    def url(self, database: str, first: int = 0) -> str:
-        """Of all members, beginning with that one."""
-        turned = self.nodes[first:] + self.nodes[:first]
-        hosts = ",".join(f"{LOOPBACK}:{node.port}" for node in turned)
-        return f"mysql+pymysql://{MariaDB.user}:{MariaDB.password}@{hosts}/{database}"
-
-    def caught_up(self, database: str) -> list[Callable[..., list[tuple[Any, ...]]]]:
-        """Of each member, a way to run one statement on it that sees all that was committed anywhere."""
-
-        def executor(node: GroupNode) -> Callable[..., list[tuple[Any, ...]]]:
-            def execute(sql: str, params: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-                with node.admin() as connection, connection.cursor() as cursor:
-                    connection.select_db(database)
-                    cursor.execute(self.wait)
-                    cursor.execute(sql, params) if params else cursor.execute(sql)
-                    return list(cursor.fetchall())
-
-            return execute
-
-        return [executor(node) for node in self.nodes]
-
-    def discard(self) -> None:
-        for node in self.nodes:
-            node.discard()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _decided(self) -> bool:
         """Nobody waits for a member that is silent."""

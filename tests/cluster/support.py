@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from flightctl.core import database_tries
+from flightctl.core import database, database_tries
 from tests.checker import violations
 from tests.clusters import Galera
 from tests.concurrency import crew as acts
 from tests.concurrency.crew import Crew, Job, make_runtime, perform
 from tests.concurrency.support import World, Z, recover
 from tests.concurrency.test_storm import SPARE, Storm, _agree
+from tests.concurrency.test_unknown import COMMANDS, at_commit
 from tests.conftest import Backend
 from tests.faults import TcpProxy
 from tests.groups import GroupReplication
@@ -101,6 +102,26 @@ def buy_without_retry(world: ClusterWorld) -> list[str]:
         for thread in threads:
             thread.join()
     return errors
+
+
+def lose_a_commit(world: ClusterWorld, proxy: TcpProxy, name: str, action: Any, patch: pytest.MonkeyPatch) -> None:
+    """The first member goes away with the answer to a COMMIT: the next must tell what became of it."""
+    act, scene, expected = COMMANDS[name]
+    world.fill(seats=9)
+    arguments = scene(world)
+    runtime = make_runtime(behind(world, proxy))
+    runtime.database.read(lambda tx: tx)
+    waits = []
+    original = database._wait_for_cluster
+    patch.setattr(database, "_wait_for_cluster", lambda connection: waits.append(original(connection)))
+    proxy.on_client_bytes = at_commit(action, then=proxy.refuse)
+    told = perform(runtime, Job(act, {}, arguments))
+    assert uses(runtime) == world.cluster.nodes[1].port
+    runtime.close()
+    assert told.code == "done", told
+    assert {field: told.value[field] for field in expected} == expected
+    assert waits, "it did not wait for what the cluster had committed"
+    assert world.problems() == []
 
 
 class ClusterStorm(Storm):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flightctl.core import database, flights, inventory
+from flightctl.core import flights, inventory
 from flightctl.core.database import Database, Operation
 from flightctl.core.settings import load_settings
 from tests.cluster.support import (
@@ -17,18 +17,18 @@ from tests.cluster.support import (
     ROUNDS,
     STORM,
     ClusterWorld,
-    behind,
     buy_without_retry,
     hot_flight,
+    lose_a_commit,
     storm,
     uses,
 )
 from tests.clusters import Galera, GaleraNode, wait_until
 from tests.concurrency import crew as acts
-from tests.concurrency.crew import Crew, Job, codes, make_runtime, perform
+from tests.concurrency.crew import Crew, Job, codes, perform
 from tests.concurrency.support import ZM, ZMA, Z, after_first
 from tests.concurrency.test_extend import departs_soon, outliving
-from tests.concurrency.test_unknown import AFTER, BEFORE, COMMANDS, at_commit
+from tests.concurrency.test_unknown import AFTER, BEFORE
 from tests.conftest import Cli
 from tests.faults import LOOPBACK, TcpProxy
 from tests.servers import Redis
@@ -213,22 +213,7 @@ def test_a_lost_commit_is_resolved_on_another_member(
     world: ClusterWorld, proxy: TcpProxy, name: str, action: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The member is gone with its answer: another one is asked, with reads that wait for the cluster."""
-    act, scene, expected = COMMANDS[name]
-    world.fill(seats=9)
-    arguments = scene(world)
-    runtime = make_runtime(behind(world, proxy))
-    runtime.database.read(lambda tx: tx)
-    waits = []
-    original = database._wait_for_cluster
-    monkeypatch.setattr(database, "_wait_for_cluster", lambda connection: waits.append(original(connection)))
-    proxy.on_client_bytes = at_commit(action, then=proxy.refuse)
-    told = perform(runtime, Job(act, {}, arguments))
-    assert uses(runtime) == world.cluster.nodes[1].port
-    runtime.close()
-    assert told.code == "done", told
-    assert {field: told.value[field] for field in expected} == expected
-    assert waits, "it did not wait for what the cluster had committed"
-    assert world.problems() == []
+    lose_a_commit(world, proxy, name, action, monkeypatch)
 
 
 def test_reads_that_resolve_a_commit_wait_for_the_cluster(world: ClusterWorld) -> None:
