@@ -56,13 +56,17 @@ _HOLDS: Final = (
         bookings.c.created_at,
     )
 )
+# No EXISTS: MariaDB may answer that by reading every hold there ever was.
+_HELD: Final = (
+    select(func.count()).where(seat_reservations.c.booking_id == bookings.c.booking_id, _OPEN).scalar_subquery()
+) > 0
 _NEXT: Final = (
     select(bookings.c.booking_id)
     .where(
         bookings.c.status == BookingStatus.PENDING.value,
         bookings.c.created_at <= bindparam("cutoff", type_=bookings.c.created_at.type),
         bookings.c.booking_id > bindparam("after"),
-        select(seat_reservations.c.id).where(seat_reservations.c.booking_id == bookings.c.booking_id, _OPEN).exists(),
+        _HELD,
     )
     .order_by(bookings.c.booking_id)
     .limit(BATCH)
