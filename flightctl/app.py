@@ -29,7 +29,7 @@ class Root(LazyGroup):
         "manifest": "List the bookings on a flight.",
         "reaccommodate": "Move the bookings of a plan to other flights.",
         "payments": "Show, list, process and refund payments.",
-        "routes": "Fill the cache of routes.",
+        "routes": "Fill the cache of routes, pack the timetable.",
         "schedule": "Compare schedule files with what is loaded, import and export them.",
         "seed": "Load a network and its flights.",
         "sweep": "End every hold that has lapsed.",

@@ -67,6 +67,8 @@ TABLES = (
     "flights",
     "worker_heartbeats",
     "archived",
+    "packed_days",
+    "packed_airports",
 )
 
 

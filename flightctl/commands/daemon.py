@@ -33,7 +33,8 @@ def daemon(
 
     SIGTERM or SIGINT lets the work in hand finish, for at most 30 s. Several daemons may run at
     once. Logs go to stderr. Under systemd it says when it is ready, and its watchdog hears of it
-    while both loops turn.
+    while its loops turn. Where the setting search.packed_days is not 0, a third loop keeps the
+    timetable of so many days packed.
 
     Exit codes:
       0 stopped by a signal, 2 wrong option or setting, 7 the schema is not the one needed

@@ -1,7 +1,8 @@
-"""The daemon: a sweep loop and a payment loop until told to stop. Several may run; the database shares the work out.
+"""The daemon: loops that sweep, pay and pack until told to stop. Several may run; the database shares the work out.
 
-The loops only repeat, sleep and stop; the work is ``sweeper.sweep`` and ``payments.run_once``. A database that goes
-away is waited for. The first SIGTERM or SIGINT drains (at most DRAIN_SECONDS), the second ends at once.
+The loops only repeat, sleep and stop; the work is ``sweeper.sweep``, ``payments.run_once`` and, where days are to be
+kept packed, ``packed_days.keep_packed``. A database that goes away is waited for. The first SIGTERM or SIGINT drains
+(at most DRAIN_SECONDS), the second ends at once.
 """
 
 import os
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
 
-from flightctl.core import payments, sweeper, workers
+from flightctl.core import packed_days, payments, sweeper, workers
 from flightctl.core.daemon_log import complain, configure_logging, say, warn
 from flightctl.core.errors import ConfigError, FlightctlError, SchemaMismatchError, ValidationError
 from flightctl.core.loops import Loop, patience
@@ -28,6 +29,8 @@ BEAT_SECONDS: Final = 3.0
 LATE_SECONDS: Final = 15.0
 """A database that did not answer for five beats is away."""
 WATCH_SECONDS: Final = 5.0
+PACK_SECONDS: Final = 5.0
+"""Between looks for days that a change of the schedule has unpacked."""
 _BACKOFF_START, _BACKOFF_LIMIT = 0.5, 10.0
 _CONTINUE_AT_ONCE: Final = 0.0
 
@@ -50,6 +53,7 @@ class Daemon:
         self.loops = [
             *([Loop("sweep", self._sweep, patient)] if sweep else []),
             *([Loop("payments", self._pay, patient)] if payments else []),
+            *([Loop("pack", self._pack, patient)] if runtime.settings["search.packed_days"] else []),
         ]
         runtime.warn = lambda message: warn("redis", detail=message)
 
@@ -199,6 +203,13 @@ class Daemon:
             complain("payment", detail=line)
         return _CONTINUE_AT_ONCE if moved else float(settings["payments.interval"])
 
+    def _pack(self) -> float:
+        packed = packed_days.keep_packed(self._runtime, self._runtime.settings["search.packed_days"])
+        if packed is None:
+            return PACK_SECONDS
+        say("packed", day=packed.day, flights=packed.flights)
+        return _CONTINUE_AT_ONCE
+
     def _beat(self) -> None:
         """Say that the healthy loops are alive, and at the end that they are gone."""
         while not self._stop.is_set():
@@ -232,7 +243,7 @@ def run(
     Raises ValidationError for options that leave nothing to do, ConfigError and SchemaMismatchError at once; a server
     that does not answer is waited for.
     """
-    if not sweep and not payments:
+    if not sweep and not payments and not runtime.settings["search.packed_days"]:
         raise ValidationError("--no-sweep and --no-payments leave nothing to do")
     interval = runtime.settings["sweep.interval"] if sweep_interval is None else sweep_interval
     if not 0.1 <= interval <= 3600:

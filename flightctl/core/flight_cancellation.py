@@ -52,7 +52,7 @@ def cancel(runtime: Runtime, flight_id: str, *, reason: str | None, plan: str | 
         plan_file.require_writable(plan)
 
     def work(tx: Transaction) -> tuple[bool, int]:
-        version = schedule.raise_version(tx)
+        version = schedule.raise_version(tx, [flight_id])
         changed = tx.change(
             update(flights)
             .where(flights.c.flight_id == flight_id, flights.c.status == FlightStatus.ACTIVE.value)

@@ -99,12 +99,13 @@ def add(
     )
 
     def work(tx: Transaction) -> tuple[Flight, bool, int]:
-        version = schedule.raise_version(tx)
+        version = schedule.raise_version(tx, ())
         there = tx.execute(BY_ID, {"id": new.flight_id}).first() or _twin(tx, new)
         if there is not None:
             _require_alike(there, new)
             return inventory.to_flight(there), False, version
         stamp = to_microseconds(schedule.database_now(tx))
+        schedule.unpack(tx, [new.departure_time])
         tx.execute(insert(flights), _values(new, stamp))
         return inventory.to_flight(tx.execute(BY_ID, {"id": new.flight_id}).one()), True, version
 
@@ -189,7 +190,7 @@ def update(
     arrives = None if arrival is None else _local(arrival, "--arrival")
 
     def work(tx: Transaction) -> tuple[Flight, bool, int]:
-        version = schedule.raise_version(tx)
+        version = schedule.raise_version(tx, [flight_id])
         row = require(tx.execute(_LOCKED, {"id": flight_id}).first(), flight_id)
         values = {
             **_new_times(row, departs, arrives),
@@ -204,6 +205,8 @@ def update(
                 .values(**values, seat_version=flights.c.seat_version + 1)
             )
             _hold_until_departure(tx, row, values.get("departure_time"))
+            if "departure_time" in values:
+                schedule.unpack(tx, [values["departure_time"]])
             if "departure_time" in values or "arrival_time" in values:
                 disruption.mark_broken(tx, flight_id, runtime.settings["search.min_connection"])
         return inventory.to_flight(tx.execute(BY_ID, {"id": flight_id}).one()), bool(values), version

@@ -41,6 +41,7 @@ _PARTS: Final = "UPDATE (status, failure_reason, updated_at, seats, total_price,
 """For whoever gives back a part of a booking, or moves it to other flights."""
 _PAYMENTS: Final = "UPDATE (status, source, outcome, message, attempts, claimed_until, updated_at)"
 _REFUNDS: Final = "UPDATE (status, claimed_until, updated_at)"
+_PACKING: Final = {"packed_days": ("INSERT", "UPDATE", "DELETE"), "packed_airports": ("INSERT", "DELETE")}
 _OWN: Final[Mapping[Role, Rights]] = {
     Role.READER: {},
     Role.AGENT: {
@@ -65,6 +66,8 @@ _OWN: Final[Mapping[Role, Rights]] = {
         "booking_events": ("INSERT",),
         "mock_gateway_ledger": ("INSERT",),
         "worker_heartbeats": ("INSERT", "UPDATE", "DELETE"),
+        "schedule_state": ("UPDATE (updated_at)",),
+        **_PACKING,
     },
     # Agent and processor, and the schedule.
     Role.OPERATOR: {
@@ -79,6 +82,7 @@ _OWN: Final[Mapping[Role, Rights]] = {
         "booking_events": ("INSERT",),
         "mock_gateway_ledger": ("INSERT",),
         "schedule_state": ("UPDATE",),
+        **_PACKING,
         "archived": ("UPDATE (seats)", "DELETE"),  # for a callback that an archived booking comes back for
     },
 }

@@ -26,7 +26,7 @@ OWN_COUNTS: Final = {
     "loop_errors": "Rounds of a loop that failed",
 }
 OUTCOMES: Final = tuple(status.value for status in BookingStatus if status is not BookingStatus.PENDING)
-ROLES: Final = ("sweep", "payments")
+ROLES: Final = ("sweep", "payments", "pack")
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 """Seconds: an idle sweep takes a few milliseconds, one of 100,000 holds some ten seconds."""
 

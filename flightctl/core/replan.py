@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from flightctl.core import disruption, records, schedule
 from flightctl.core.database import Transaction
+from flightctl.core.loading import load
 from flightctl.core.model.itineraries import itinerary_identifier
 from flightctl.core.model.states import FlightStatus, FlightType
 from flightctl.core.plan_file import Alternative, Plan, PlannedBooking
@@ -129,7 +130,7 @@ class _Planner:
         key = (source, destination, day)
         if key not in self._routes:
             minimum, maximum = self._bounds
-            loaded = schedule.load(self._tx, source, destination, day, min_connection=minimum, max_connection=maximum)
+            loaded = load(self._tx, source, destination, day, min_connection=minimum, max_connection=maximum)
             timetable = loaded.timetable
             for flight_id, count in loaded.counts.items():
                 self._left.setdefault(flight_id, count.seats)

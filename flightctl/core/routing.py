@@ -155,15 +155,15 @@ def build(
     ends = (source, destination)
     starting = [row for row in firsts if row[1] == source and row[2] != source] if source != destination else []
     ending = [row for row in lasts if row[2] == destination and row[1] not in ends] if starting else []
-    reached = _sorted_times((row[2], row[4]) for row in starting if row[2] != destination)
-    left = _sorted_times((row[1], row[3]) for row in ending)
+    reached = times_by_airport((row[2], row[4]) for row in starting if row[2] != destination)
+    left = times_by_airport((row[1], row[3]) for row in ending)
     shortest, longest = min_connection, max_connection
     # An airport in `reached` or `left` is neither end of the journey: only coming straight back is left to exclude.
     meeting = _meeting(middles if reached and left else (), 1, 3, reached, -longest, -shortest)
     onward_too = _meeting(meeting, 2, 4, left, shortest, longest)
     between = [row for row in onward_too if row[1] != row[2]]
-    onward = _sorted_times((row[1], row[3]) for row in (*between, *ending))
-    incoming = _sorted_times((row[2], row[4]) for row in (*between, *starting))
+    onward = times_by_airport((row[1], row[3]) for row in (*between, *ending))
+    incoming = times_by_airport((row[2], row[4]) for row in (*between, *starting))
     direct = [row for row in starting if row[2] == destination]
     starting = [*direct, *_meeting(starting, 2, 4, onward, shortest, longest)]
     ending = list(_meeting(ending, 1, 3, incoming, -longest, -shortest))
@@ -220,8 +220,8 @@ def _minutes(microseconds: int) -> str:
     return f"{minutes} min" if not rest else f"{minutes} min {rest / 1_000_000:g} s"
 
 
-def _sorted_times(pairs: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
-    """The instants at each airport, ascending."""
+def times_by_airport(pairs: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
+    """The instants at each airport, ascending, of pairs of both."""
     times: defaultdict[str, list[int]] = defaultdict(list)
     for airport, time in pairs:
         times[airport].append(time)

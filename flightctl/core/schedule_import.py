@@ -169,7 +169,7 @@ class Import:
 
     def _reinstate(self, one: FlightDifference) -> None:
         def work(tx: Transaction) -> tuple[int, int]:
-            version = schedule.raise_version(tx)
+            version = schedule.raise_version(tx, [one.flight_id])
             return tx.change(_REINSTATE, {"id": one.flight_id}), version
 
         changed, version = inventory.change_seats(self._runtime, [one.flight_id], work)
@@ -179,7 +179,7 @@ class Import:
 
     def _cancel_unsold(self, chunk: Sequence[FlightDifference]) -> list[FlightDifference]:
         def work(tx: Transaction) -> tuple[set[str], int]:
-            version = schedule.raise_version(tx)
+            version = schedule.raise_version(tx, flight_ids)
             unsold = list(tx.execute(_UNSOLD, {"ids": [one.flight_id for one in chunk]}).scalars())
             if unsold:
                 tx.change(_CANCEL_UNSOLD, {"ids": unsold})

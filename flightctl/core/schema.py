@@ -15,6 +15,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -25,13 +26,15 @@ from sqlalchemy.dialects import mysql
 
 from flightctl.core.sql_types import Money, UtcDateTime
 
-HEAD_REVISION: Final = "0009"
+HEAD_REVISION: Final = "0010"
 """The newest migration: what this version of flightctl reads and writes."""
 
 
 metadata = MetaData()
 
 _auto_id = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers only INTEGER keys by itself
+
+_large = LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
 
 airports = Table(
     "airports",
@@ -238,6 +241,27 @@ schedule_state = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+)
+
+# The timetable of whole days for searches: a day's airports count only while the day itself is here. No foreign key: a
+# change of the schedule takes the day away and leaves its airports to whoever packs it next.
+packed_days = Table(
+    "packed_days",
+    metadata,
+    Column("utc_day", Date, primary_key=True),
+    Column("flights", Integer, nullable=False),
+    Column("longest", BigInteger, nullable=False),  # microseconds that the longest of them flies
+    Column("digest", String(64), nullable=False),
+    Column("packed_at", UtcDateTime, nullable=False),
+)
+
+packed_airports = Table(
+    "packed_airports",
+    metadata,
+    Column("utc_day", Date, primary_key=True),
+    Column("airport", String(3), primary_key=True),
+    Column("departures", _large, nullable=False),
+    Column("arrivals", _large, nullable=False),
 )
 
 worker_heartbeats = Table(

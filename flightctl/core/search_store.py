@@ -19,8 +19,8 @@ from flightctl.core.settings import Settings
 
 if TYPE_CHECKING:
     from flightctl.core.database import Database
+    from flightctl.core.loading import Loaded
     from flightctl.core.replicas import Reader
-    from flightctl.core.schedule import Loaded
 
 _STALE_SECONDS: Final = 20.0
 """Counts read longer ago than this are not written back: a process that was stopped in between must not outlive the
@@ -87,6 +87,7 @@ def _fill(
         if version is not None and loaded.version < version:  # a replica that has not heard of a change
             loaded = from_database(runtime, source, destination, day, runtime.database)
     trace.rows_read += loaded.rows
+    trace.packed = trace.packed or loaded.packed
     if entry is not None:
         with trace.timing("cache"):
             cache.put_route(source, destination, day, encode(loaded.timetable, loaded.version), loaded.version)
@@ -128,11 +129,11 @@ def _decode(settings: Settings, value: bytes | None, version: int | None) -> Tim
 
 
 def from_database(runtime: Runtime, source: str, destination: str, day: date, store: "Database | Reader") -> "Loaded":
-    from flightctl.core import schedule
+    from flightctl.core.loading import load
 
     minimum, maximum = (round(runtime.settings[f"search.{name}_connection"] * 1e6) for name in ("min", "max"))
     return store.read(
-        lambda tx: schedule.load(tx, source, destination, day, min_connection=minimum, max_connection=maximum)
+        lambda tx: load(tx, source, destination, day, min_connection=minimum, max_connection=maximum, packed=True)
     )
 
 

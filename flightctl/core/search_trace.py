@@ -22,6 +22,8 @@ class SearchTrace:
     counts_missed: int = 0
     rows_read: int = 0
     """Of flights, from the database."""
+    packed: bool = False
+    """Whether packed days told of most of them."""
     flights: int = 0
     """In the timetable of the question."""
 
@@ -40,5 +42,6 @@ class SearchTrace:
             f"time: {spent}",
             f"redis: {self.redis}; routes: {self.routes}; "
             f"seat counts: {self.counts_hit} hit, {self.counts_missed} missed",
-            f"database: {self.rows_read} flights read; timetable: {self.flights} flights",
+            f"database: {self.rows_read} flights read{' from packed days' if self.packed else ''}; "
+            f"timetable: {self.flights} flights",
         ]

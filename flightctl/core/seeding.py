@@ -27,6 +27,7 @@ from flightctl.core.schema import (
     disruptions,
     flights,
     mock_gateway_ledger,
+    packed_airports,
     payments,
     refunds,
     seat_reservations,
@@ -168,9 +169,10 @@ def _add_chunk(runtime: Runtime, chunk: Sequence[ScheduledFlight], known: _Known
         before = schedule.lock_version(tx)  # queues behind other changes: what is read below stays true
         if before != known.version:
             known.forget()
-        version = schedule.raise_version(tx)
+        version = schedule.raise_version(tx, ())
         rows = _new_rows(tx, chunk, known, to_microseconds(schedule.database_now(tx)))
         if rows:
+            schedule.unpack(tx, (row["departure_time"] for row in rows))
             tx.insert(_INSERT, rows)
         return rows, version
 
@@ -237,7 +239,7 @@ def _reset(runtime: Runtime) -> None:
     """Empty the schedule and everything booked on it. Counts that Redis still holds become 0 at a newer version."""
 
     def work(tx: Transaction) -> tuple[int, int]:
-        version = schedule.raise_version(tx)
+        version = schedule.raise_version(tx, None)
         # Children before parents: foreign keys hold all the while.
         for table in (
             refunds,
@@ -252,6 +254,7 @@ def _reset(runtime: Runtime) -> None:
             tx.execute(delete(table))
         tx.execute(delete(mock_gateway_ledger))
         tx.execute(delete(archived))
+        tx.execute(delete(packed_airports))
         tx.execute(delete(flights))
         return version, to_microseconds(schedule.database_now(tx))
 

@@ -81,6 +81,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("release.refund", "rules", ()),
     Setting("search.min_connection", "duration", 3600.0, 0, 86400),
     Setting("search.max_connection", "duration", 21600.0, 0, 172800),
+    Setting("search.packed_days", "int", 0, 0, 366),
     Setting("sweep.interval", "duration", 10.0, 0.1, 3600),
     Setting("sweep.batch_size", "int", 500, 1, 10000),
     Setting("payments.interval", "duration", 0.5, 0.05, 3600),

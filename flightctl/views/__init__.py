@@ -20,6 +20,7 @@ _VIEWS: Final = {
     "FlightSeats": ("flights", "SEATS"),
     "Hold": ("holds", "HOLD"),
     "Payment": ("payments", "PAYMENT"),
+    "PackResult": ("operations", "PACKED"),
     "PrecomputeResult": ("operations", "PRECOMPUTED"),
     "ProcessResult": ("payments", "PROCESSED"),
     "Quote": ("flights", "COMPUTED"),

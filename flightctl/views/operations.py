@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         ArchiveResult,
         AuditResult,
         DoctorCheck,
+        PackResult,
         PrecomputeResult,
         SweepResult,
         Violation,
@@ -52,6 +53,13 @@ def _precomputed(record: PrecomputeResult) -> Fields:
 
 
 PRECOMPUTED: Final = View(_precomputed, ("routes", "days", "tookMs"))
+
+
+def _packed(record: PackResult) -> Fields:
+    return {"days": record.days, "flights": record.flights, "bytes": record.bytes, "tookMs": record.took_ms}
+
+
+PACKED: Final = View(_packed, ("days", "flights", "bytes", "tookMs"))
 
 
 def violation_fields(record: Violation) -> Fields:

@@ -120,6 +120,8 @@ def test_numbers(clumsy: Clumsy) -> None:
         clumsy(2, "VALIDATION_ERROR", "seed", "--days", value)
     for args in (("--days", "0"), ("--top", "0"), ("--days", "400"), ("--date", "never")):
         clumsy(2, "VALIDATION_ERROR", "routes", "precompute", *args)
+    for args in (("--days", "0"), ("--days", "400"), ("--date", "never"), ("--date", "9998-12-31")):
+        clumsy(2, "VALIDATION_ERROR", "routes", "pack", *args)
 
 
 @EMBEDDED

@@ -43,6 +43,27 @@ def beating(world: World) -> int:
     return int(world.one("SELECT COUNT(*) FROM worker_heartbeats"))
 
 
+@TWO_KINDS
+def test_it_keeps_days_packed(world: World, start: Starter, cli: Cli) -> None:
+    daemon = start(FLIGHTCTL_SEARCH_PACKED_DAYS="3")
+    assert daemon.lines[0]["loops"] == "sweep,payments,pack"
+    until(lambda: world.one("SELECT COUNT(*) FROM packed_days") == 7, "the day before, three days and three after them")
+    until(lambda: beating(world) == 3, "the loops' heartbeats")
+    cli("flights", "cancel", "F2", "--yes", env=world.backend.env)
+    until(lambda: len(daemon.events("packed")) == 8, "the day that the change unpacked")
+    assert daemon.events("packed")[-1]["flights"] == "2"
+    assert daemon.end(signal.SIGTERM) == 0
+    assert {line["level"] for line in daemon.lines} == {"info"}
+
+
+@TWO_KINDS
+def test_it_may_do_nothing_but_pack(world: World, start: Starter) -> None:
+    daemon = start("--no-sweep", "--no-payments", FLIGHTCTL_SEARCH_PACKED_DAYS="1")
+    assert daemon.lines[0]["loops"] == "pack"
+    until(lambda: world.one("SELECT COUNT(*) FROM packed_days") == 5, "its days")
+    assert daemon.end(signal.SIGTERM) == 0
+
+
 def test_it_sweeps_and_pays_until_told_to_stop(world: World, start: Starter) -> None:
     lapsed, paid, cancelled = world.booked(seats=2), world.booked("CF_DEL_BLR_F1_F2"), world.confirmed("F3")
     world.lapse(lapsed)

@@ -240,7 +240,7 @@ def test_what_others_do_is_in_the_metrics(world: World, start: Starter) -> None:
 def test_every_metric_that_is_named_is_there(world: World, start: Starter) -> None:
     """In the dashboard, the alert rules and the README; and the README tells all there are."""
     port = free_port()
-    daemon = start("--metrics-port", str(port))
+    daemon = start("--metrics-port", str(port), FLIGHTCTL_SEARCH_PACKED_DAYS="1")
     code, text = get(port, "/metrics")
     assert code == 200
     there = set(METRIC.findall(text))

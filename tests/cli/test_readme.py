@@ -224,6 +224,7 @@ def test_json_keys_are_those_printed(printed: Callable[..., Any], tmp_path: Path
     file.write_text(f"{columns}\nZZ,1,DEL,BLR,06:10,08:55,0,7,2030-12-01,2030-12-01,180,3\nbad\n")
     take("schedule import", str(file), "--dry-run")
     take("schedule export", "--carrier", "ZZ")
+    take("routes pack")
     printed("confirm", printed("book", added, "--user", "bela")["bookingId"])
     plan = str(Path(os.environ["HOME"]) / "plan.json")
     take("flights cancel", added, "--plan", plan, "--yes")

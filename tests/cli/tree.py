@@ -16,7 +16,7 @@ EXPECTED = {
     "flights list", "flights show", "flights seats", "flights sales", "flights add", "flights cancel", "flights update", "reaccommodate",
     "payments list", "payments show", "payments process", "payments callback", "payments refund",
     "payments sign", "payments trigger", "payments late",
-    "schedule import", "schedule export", "manifest", "routes precompute", "audit", "doctor", "db upgrade",
+    "schedule import", "schedule export", "manifest", "routes precompute", "routes pack", "audit", "doctor", "db upgrade",
     "db current", "db grants", "db archive", "config show", "config contexts", "config use", "-", "shell", "completion", "help",
     "bench book", "bench search", "bench sweep", "bench pay", "bench start", "bench seed",
 }  # fmt: skip

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import bindparam, select
 
-from flightctl.core import flights, inventory
+from flightctl.core import flights, inventory, packed_days
 from flightctl.core.database import Database, Operation
+from flightctl.core.loading import Loaded, load
+from flightctl.core.packed_days import pack_days
+from flightctl.core.schema import schedule_state
 from flightctl.core.settings import load_settings
 from tests.cluster.support import (
     DATABASE,
@@ -26,7 +32,7 @@ from tests.cluster.support import (
 from tests.clusters import Galera, GaleraNode, wait_until
 from tests.concurrency import crew as acts
 from tests.concurrency.crew import Crew, Job, codes, perform
-from tests.concurrency.support import ZM, ZMA, Z, after_first
+from tests.concurrency.support import ZM, ZMA, A, Z, after_first
 from tests.concurrency.test_extend import departs_soon, outliving
 from tests.concurrency.test_unknown import AFTER, BEFORE
 from tests.conftest import Cli
@@ -107,6 +113,61 @@ def test_no_departure_moves_under_an_extension_on_another_member(
     world.cluster.caught_up(DATABASE)
     assert outliving(world) == 0
     assert world.violations_anywhere() == []
+
+
+@pytest.mark.parametrize("moment", ["_read", "_store"])
+def test_no_day_is_packed_over_a_change_on_another_member(
+    world: ClusterWorld, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Guard: packed_days._store writes the row of schedule_state that every change writes, and the cluster certifies
+    it. The change is committed elsewhere once the flights are read, or once the day is written but not committed."""
+    assert _packed_beside_a_cancel(world, monkeypatch, moment) == [ZM]
+
+
+def test_control_without_that_write_what_was_before_is_packed(
+    world: ClusterWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock would not do: it is local, and nothing in the moment before the other's commit arrives."""
+    only_looks = select(schedule_state.c.version).where(schedule_state.c.version == bindparam("read"))
+    monkeypatch.setattr(packed_days, "_UNCHANGED", only_looks)
+    assert _packed_beside_a_cancel(world, monkeypatch, "_store") == [ZM, ZMA]
+
+
+_DEPARTURE = date(2099, 12, 1)
+
+
+def _packed_beside_a_cancel(world: ClusterWorld, patch: pytest.MonkeyPatch, moment: str) -> list[str]:
+    """Pack on one member while another cancels the last of three flights; what of the journeys there were packed days
+    lead to, on any member."""
+    world.fill(seats=9)
+    world.cluster.caught_up(DATABASE)
+    pack, cancel = world.runtime(**world.through(0)), world.runtime(**world.through(1))
+    original, left = getattr(packed_days, moment), [1]
+
+    def interrupted(*args: Any) -> Any:
+        result = original(*args)
+        if left and _DEPARTURE in (args[-1], getattr(args[0], "day", None)):
+            left.clear()
+            flights.cancel(cancel, A, reason=None)
+        return result
+
+    patch.setattr(packed_days, moment, interrupted)
+    pack_days(pack, date=f"{_DEPARTURE}", days=1)
+    assert not left
+    world.cluster.caught_up(DATABASE)
+    found = set()
+    for number in range(3):
+        reader = world.runtime(**world.through(number))
+        for journey in (ZM, ZMA):
+            if len(reader.database.read(partial(_load, journey)).timetable):
+                found.add(journey)
+    return sorted(found)
+
+
+def _load(journey: str, tx: Any) -> Loaded:
+    _, source, destination, *_ = journey.split("_")
+    bounds = {"min_connection": 3600 * 10**6, "max_connection": 6 * 3600 * 10**6}
+    return load(tx, source, destination, _DEPARTURE, **bounds, packed=True)
 
 
 def test_what_one_member_has_committed_the_next_one_knows(world: ClusterWorld) -> None:

@@ -41,6 +41,8 @@ TABLES = (
     "bookings",
     "mock_gateway_ledger",
     "flights",
+    "packed_days",
+    "packed_airports",
 )
 
 

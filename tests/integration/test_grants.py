@@ -15,6 +15,7 @@ from flightctl.core.database_url import parse_address
 from flightctl.core.doctor import examine
 from flightctl.core.errors import ConfigError, DatabaseUnavailableError, ValidationError
 from flightctl.core.grants import Role, grants
+from flightctl.core.packed_days import keep_packed, pack_days
 from flightctl.core.runtime import Runtime
 from flightctl.core.settings import load_settings
 from tests.builders import DIRECT, LONG_AGO, TWO_LEGS, World
@@ -65,6 +66,10 @@ def _beat(_world: World, account: Runtime) -> Any:
     return account.database.run(work)
 
 
+def _outdated(world: World) -> None:
+    world.sql("INSERT INTO packed_days VALUES ('2020-01-01', 0, 0, '', %s)", LONG_AGO)
+
+
 def _add(_world: World, account: Runtime) -> Any:
     return flights.add(
         account,
@@ -105,6 +110,10 @@ WORK: dict[str, Act] = {
     "payments process": lambda world, account: (_booked(world), acts.process(account))[1]["succeeded"] or 1 / 0,
     "callback": lambda world, account: acts.callback(account, _booked(world), "FAILURE"),
 }
+PACK: dict[str, Act] = {
+    "routes pack": lambda _, account: [pack_days(account, date="today", days=1) for _ in range(2)],
+    "days kept packed": lambda world, account: (_outdated(world), keep_packed(account, 1))[1] and None,
+}
 DESK: dict[str, Act] = {
     "callback of an unknown payment": lambda world, account: acts.callback(account, _booked(world), payment="bank-1"),
     "callback of an archived booking": lambda world, account: acts.callback(
@@ -119,16 +128,18 @@ DESK: dict[str, Act] = {
 MAY: dict[Role, dict[str, Act]] = {
     Role.READER: READS,
     Role.AGENT: READS | SALES,
-    Role.DAEMON: READS | WORK | {"heartbeat": _beat},
-    Role.OPERATOR: READS | SALES | WORK | DESK,
+    Role.DAEMON: READS | WORK | PACK | {"heartbeat": _beat},
+    Role.OPERATOR: READS | SALES | WORK | PACK | DESK,
 }
 MAY_NOT: dict[Role, dict[str, Act]] = {
     Role.READER: SALES
     | WORK
+    | PACK
     | {name: act for name, act in DESK.items() if name not in {"audit --repair", "callback of an archived booking"}}
     | {"heartbeat": _beat},
     Role.AGENT: {name: DESK[name] for name in ("refund", "flights add", "flights update", "flights cancel")}
-    | {"payments process": WORK["payments process"]},
+    | {"payments process": WORK["payments process"]}
+    | PACK,
     Role.DAEMON: {"book": SALES["book"]} | {name: DESK[name] for name in ("flights add", "flights update")},
     Role.OPERATOR: {"heartbeat": _beat},
 }

@@ -121,7 +121,7 @@ def test_a_replica_that_has_not_heard_of_a_change_of_the_schedule_is_passed_over
     for one in world, copy:
         one.flight("F1")
     world.flight("F2", departs=at(9))
-    world.runtime.database.run(schedule.raise_version)
+    world.runtime.database.run(lambda tx: schedule.raise_version(tx, ()))
     runtime = _reading(world, copy.backend.database_url)
     assert {found.flight_identifier for found in world.search(runtime=runtime).content} == {"F1", "F2"}
 

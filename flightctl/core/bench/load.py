@@ -26,7 +26,7 @@ _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
         "flightctl.core.search",
-        "flightctl.core.schedule",
+        "flightctl.core.loading",
         "flightctl.core.inventory",
         "flightctl.core.redis_wire",
         "flightctl.core.database_dialect",

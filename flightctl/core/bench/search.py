@@ -23,7 +23,9 @@ from flightctl.core.database import Database
 from flightctl.core.errors import InternalError, NoSeatsAvailableError
 from flightctl.core.model.bookings import BookRequest
 from flightctl.core.model.itineraries import SearchRequest
+from flightctl.core.model.operations import PackResult
 from flightctl.core.model.schedules import SeedRequest
+from flightctl.core.packed_days import pack_days
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import flights
 from flightctl.core.search import search
@@ -57,8 +59,9 @@ class _State:
 
 
 def bench_search(settings: Settings, *, network: str, clients: int, seconds: float, pair_count: int) -> BenchResult:
-    """Warm, cold and without Redis over the pairs, each in turn with the floor; then ``seconds`` of ``clients`` warm
-    processes. Every answer's total is compared with the self-join's. Seats are booked meanwhile.
+    """Cold over the pairs; then, the days packed, warm, cold and without Redis, each in turn with the floor; then
+    ``seconds`` of ``clients`` warm processes. Every answer's total is compared with the self-join's. Seats are booked
+    meanwhile.
 
     A network larger than the demo has the demo's warm searches beside it: how the time grows with the flights.
     """
@@ -70,7 +73,10 @@ def bench_search(settings: Settings, *, network: str, clients: int, seconds: flo
         small = None if network == "demo" else _small(stack, settings, pair_count)
         with ExitStack() as working:
             working.enter_context(_changing_counts(changed, day))
+            before = _cold_over_pairs(working, changed, day, pairs)
+            packing = _pack(changed, day)
             rows = _over_pairs(working, changed, day, pairs, small)
+            rows += [*before, packing]
             rows.append(_throughput(changed, day, pairs, clients, seconds))
         violations = audit_scratch(changed)
     floor, own = rows[0], rows[1]
@@ -118,6 +124,19 @@ def _seeder(settings: Settings) -> Callable[[str], tuple[date, int]]:
     return work
 
 
+def _pack(settings: Settings, day: date) -> Row:
+    """Pack what searches for the day read."""
+    with Worker(partial(_packer, settings)) as worker:
+        packed, took = worker.ask(day)
+    what = f"flightctl packs a day and what follows it: {packed.flights} flights, {packed.bytes / 2**20:.1f} MB"
+    return row_of(what, [took], peak_mb=worker.peak_mb)
+
+
+def _packer(settings: Settings) -> Callable[[date], PackResult]:
+    runtime = Runtime(settings, actor="bench")
+    return lambda day: pack_days(runtime, date=day.isoformat(), days=1)
+
+
 def _pairs(settings: Settings, day: date, how_many: int) -> list[Pair]:
     """Fixed for a network: a quarter between hubs, half between a hub and a small airport, a quarter of small ones."""
     departures = func.count().label("departures")
@@ -141,43 +160,72 @@ def _pairs(settings: Settings, day: date, how_many: int) -> list[Pair]:
     return pairs
 
 
+class _Cold:
+    """Searches of a new process with an empty Redis, each in turn with the self-join of a new process."""
+
+    def __init__(self, settings: Settings, day: date, what: str, joining: Worker) -> None:
+        self._settings, self._day, self._joining = settings, day, joining
+        self._state = _State(what)
+        self._anew: list[float] = []
+
+    def search(self, pair: Pair, expected: int, took: float) -> None:
+        own_keys = f"{self._settings['redis.prefix']}{self._state.what}:{len(self._anew)}:"
+        fresh = changed_settings(self._settings, {"redis.prefix": own_keys})
+        with Worker(partial(flightctl_search, fresh, self._day)) as worker:
+            _measure(self._state, worker, self._joining, pair, expected, took, repeats=0)
+        with Worker(partial(count_anew, self._settings, self._day, SEATS)) as worker:
+            self._anew.append(worker.ask(pair)[1])
+
+    def rows(self, floor: Row | None = None) -> list[Row]:
+        """Its own, and that of the self-join in a new process: what is new in one is new in the other."""
+        anew = row_of(f"{floors.driver_name(self._settings)}, the self-join in a new process", self._anew)
+        state = self._state
+        own = row_of(state.what, state.seconds, peak_mb=state.peak_mb)
+        if floor is not None:
+            own = own.at_ratio(floor, statistics.median(state.ratios))
+        return [own.at_ratio(anew, statistics.median(map(truediv, self._anew, state.seconds))), anew]
+
+
+def _cold_over_pairs(stack: ExitStack, settings: Settings, day: date, pairs: Sequence[Pair]) -> list[Row]:
+    """As long as no day is packed."""
+    if not settings["redis.url"]:
+        return []
+    joining = stack.enter_context(Worker(partial(count_itineraries, settings, day, SEATS)))
+    cold = _Cold(settings, day, "flightctl, cold, no day packed", joining)
+    for pair in pairs:
+        cold.search(pair, *joining.ask(pair))
+    return cold.rows()[:1]
+
+
 def _over_pairs(
     stack: ExitStack, settings: Settings, day: date, pairs: Sequence[Pair], small: _Small | None
 ) -> list[Row]:
     without = changed_settings(settings, {"redis.url": "", "locking": "database"})
     down = changed_settings(settings, {"redis.url": _REFUSED, "redis.pause": 3600.0})
     floor = _State(f"{floors.driver_name(settings)}, self-join of three legs, count only")
-    anew = _State(f"{floors.driver_name(settings)}, the same in a new process")
     own = [_State("flightctl, no Redis")]
     workers = [stack.enter_context(Worker(partial(flightctl_search, without, day)))]
     if settings["redis.url"]:
-        own = [_State("flightctl, warm"), _State("flightctl, Redis down"), _State("flightctl, cold")]
+        own = [_State("flightctl, warm"), _State("flightctl, Redis down")]
         workers = [stack.enter_context(Worker(partial(flightctl_search, each, day))) for each in (settings, down)]
     joining = stack.enter_context(Worker(partial(count_itineraries, settings, day, SEATS)))
+    cold = _Cold(settings, day, "flightctl, cold", joining) if settings["redis.url"] else None
     for number, pair in enumerate(pairs):
         expected, took = joining.ask(pair)
         floor.seconds.append(took)
-        for state, worker in zip(own, workers, strict=False):
+        for state, worker in zip(own, workers, strict=True):
             _measure(state, worker, joining, pair, expected, took)
         if small is not None:
             small.search(number)
-        if len(own) > len(workers):
-            fresh = changed_settings(settings, {"redis.prefix": f"{settings['redis.prefix']}{number}:"})
-            with Worker(partial(flightctl_search, fresh, day)) as worker:
-                _measure(own[-1], worker, joining, pair, expected, took, repeats=0)
-            with Worker(partial(count_anew, settings, day, SEATS)) as worker:
-                anew.seconds.append(worker.ask(pair)[1])
+        if cold is not None:
+            cold.search(pair, expected, took)
     floor_row = row_of(floor.what, floor.seconds)
     rows = [
         row_of(state.what, state.seconds, peak_mb=state.peak_mb).at_ratio(floor_row, statistics.median(state.ratios))
         for state in own
     ]
-    if anew.seconds:  # what is new in a cold search is new in this one, too: like for like
-        rows[-1] = rows[-1].at_ratio(
-            row_of(anew.what, anew.seconds),
-            statistics.median(map(truediv, anew.seconds, own[-1].seconds)),
-        )
-        rows.append(row_of(anew.what, anew.seconds))
+    if cold is not None:
+        rows += cold.rows(floor_row)
     if small is not None:
         row = row_of(small.what, small.seconds, peak_mb=small.worker.peak_mb)
         rows.append(row.at_ratio(rows[0], rows[0].p50_ms / row.p50_ms))

@@ -57,6 +57,14 @@ class DoctorCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class PackResult:
+    days: int
+    flights: int
+    bytes: int
+    took_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class PrecomputeResult:
     routes: int
     days: int

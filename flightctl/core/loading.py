@@ -1,0 +1,102 @@
+"""The timetable of one question, from the database.
+
+Flights leaving the origin on its local date are always read as rows, with the schedule's version and the clock. What
+can follow them comes from packed days where they are wanted and there (``packed_days``), else from rows, too: no
+self-join.
+"""
+
+import time
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from sqlalchemy import func, select
+
+from flightctl.core.cache import SeatCount
+from flightctl.core.database import Transaction
+from flightctl.core.loading_sources import FIRSTS, FlightSource, PackedSource, Question, RowSource
+from flightctl.core.prepared import Step
+from flightctl.core.routing import Row, Timetable, build, times_by_airport, to_microseconds
+from flightctl.core.schedule import VERSION
+from flightctl.core.schema import packed_days
+from flightctl.core.sql_functions import utc_now
+
+_STATE: Final = select(
+    VERSION.scalar_subquery().label("version"),
+    utc_now().label("now"),
+    select(func.count()).select_from(packed_days).scalar_subquery().label("packed_days"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A timetable, what the database knew with it, and the flights that it took."""
+
+    timetable: Timetable
+    counts: dict[str, SeatCount]
+    """At that moment, of its flights that were read as rows: of all, unless ``packed``."""
+    version: int
+    """The schedule's, read before the flights: they may be newer than it says, never older."""
+    now: int
+    """Microseconds since the epoch."""
+    read_at: float
+    """By this process's monotonic clock, before the reading began."""
+    rows: int
+    packed: bool
+    """Whether all but the first legs come from packed days."""
+
+
+def load(
+    tx: Transaction,
+    source: str,
+    destination: str,
+    day: date,
+    *,
+    min_connection: int,
+    max_connection: int,
+    packed: bool = False,
+) -> Loaded:
+    """The timetable of one question, with the seats of what was read as rows; ``packed``: from packed days if they
+    are there. Connection times are microseconds."""
+    read_at = time.monotonic()
+    leaving = {"source": source, "day": day}
+    # The version before the flights, all in one round trip.
+    [state], groups = tx.fetch([Step(_STATE, {}), Step(FIRSTS, leaving)])
+    rows = RowSource(tx)
+    question = Question(source, destination, rows.take(groups), min_connection, max_connection)
+    timetable, days = None, PackedSource(tx)
+    if packed and state.packed_days:
+        try:
+            timetable = _answer(question, days)
+        except ValueError:  # a day is not packed, or something else is in its place
+            days = PackedSource(tx)
+    from_days = timetable is not None
+    if timetable is None:
+        timetable = _answer(question, rows)
+    counts = rows.counts_of(timetable.ids)
+    number = rows.number + days.number
+    return Loaded(
+        timetable, counts, int(state.version or 0), to_microseconds(state.now), read_at, number, packed=from_days
+    )
+
+
+def _answer(question: Question, store: FlightSource) -> Timetable:
+    firsts = question.firsts
+    ends = {question.source, question.destination}
+    reached = times_by_airport((row[2], row[4]) for row in firsts if row[2] not in ends)
+    lasts: list[Row] = []
+    middles: list[Row] = []
+    if reached:
+        onward = store.onward(question, *question.follows(reached))
+        if onward:
+            middles = store.middles(question, reached, onward)
+            lasts = store.lasts({row[2] for row in middles} | reached.keys())
+    return build(
+        question.source,
+        question.destination,
+        firsts=firsts,
+        middles=middles,
+        lasts=lasts,
+        min_connection=question.shortest,
+        max_connection=question.longest,
+    )
