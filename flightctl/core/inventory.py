@@ -293,7 +293,7 @@ def set_available(tx: Transaction, flight_id: str, seats: int) -> None:
 
 def counts(tx: Transaction, flight_ids: Iterable[str]) -> dict[str, SeatCount]:
     """What the cache should say of the flights: a flight that is not ACTIVE counts 0."""
-    lines = tx.execute(_COUNTS, {"ids": list(flight_ids)}).scalar()
+    [[(lines,)]] = tx.fetch([Step(_COUNTS, {"ids": list(flight_ids)})])
     texts = lines.split("\n") if lines else []
     ids, seats, versions = texts[::3], map(int, texts[1::3]), map(int, texts[2::3])
     return dict(zip(ids, map(SeatCount, seats, versions), strict=True))

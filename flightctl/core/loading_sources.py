@@ -18,6 +18,7 @@ from flightctl.core.cache import SeatCount
 from flightctl.core.database import Transaction
 from flightctl.core.errors import InternalError
 from flightctl.core.model.states import FlightStatus
+from flightctl.core.prepared import Step
 from flightctl.core.routing import Row, times_by_airport, to_instant
 from flightctl.core.routing_airport import DESTINATION, SOURCE, AirportDay, unpack
 from flightctl.core.schema import flights, packed_airports, packed_days
@@ -136,7 +137,8 @@ class RowSource:
         return self._lasts
 
     def _read(self, statement: Select[Any], **parameters: Any) -> list[Row]:
-        return self.take(self._tx.execute(statement, parameters))
+        [groups] = self._tx.fetch([Step(statement, parameters)])
+        return self.take(groups)
 
     def take(self, groups: Iterable[Sequence[Any]]) -> list[Row]:
         found: list[Row] = []
@@ -170,9 +172,8 @@ class PackedSource:
     def onward(self, question: Question, earliest: int, latest: int) -> Mapping[str, Sequence[int]]:
         airport = question.destination
         days = _dates(earliest, latest + _LONGEST + question.longest)
-        found: dict[date, Any] = {
-            row[0]: row for row in self._tx.execute(_PACKED_LASTS, {"destination": airport, "days": days})
-        }
+        [rows] = self._tx.fetch([Step(_PACKED_LASTS, {"destination": airport, "days": days})])
+        found: dict[date, Any] = {row.utc_day: row for row in rows}
         flying = [found[day].longest if day in found else _LONGEST for day in _dates(earliest, latest)]
         end = latest + max(flying) + question.longest
         if any(day not in found for day in _dates(earliest, end)):
@@ -196,7 +197,7 @@ class PackedSource:
             "days": _dates(*question.follows(reached)),
         }
         middles: list[Row] = []
-        packed: Iterable[Any] = self._tx.execute(statement, parameters)
+        [packed] = self._tx.fetch([Step(statement, parameters)])
         for airport, data in packed:
             one = unpack(airport, DESTINATION if leaving else SOURCE, data)
             middles += one.connecting(reached, onward, question.shortest, question.longest)
@@ -215,7 +216,8 @@ class PackedSource:
 def departing(tx: Transaction, earliest: datetime, latest: datetime) -> Iterator[tuple[str, list[Row]]]:
     """All active flights that depart between two instants, inclusive, by the airport that they leave."""
     rows = RowSource(tx)
-    for group in tx.execute(_ALL, {"earliest": earliest, "latest": latest}):
+    [groups] = tx.fetch([Step(_ALL, {"earliest": earliest, "latest": latest})])
+    for group in groups:
         yield group[0], rows.take([group])
 
 

@@ -38,28 +38,43 @@ class Step:
 
 
 class Prepared:
-    """A Core statement for one dialect: SQL text, how to bind, and how to read its rows."""
+    """A Core statement for one dialect: SQL text, how to bind, and how to read its rows.
+
+    An expanding parameter (``IN``) takes a list; an empty one is found nowhere.
+    """
 
     def __init__(self, statement: Executable, keys: tuple[str, ...], dialect: Dialect) -> None:
         compiled: Any = statement.compile(dialect=dialect, column_keys=list(keys))  # type: ignore[attr-defined]
-        self.sql: str = str(compiled)
+        self._sql: str = str(compiled)
+        self._mark = "?" if dialect.paramstyle == "qmark" else "%s"
         self._defaults = compiled.construct_params(_check=False)
+        names = compiled.positiontup or ()
         self._binds = [
-            (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
-            for name in compiled.positiontup or ()
+            (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect)) for name in names
         ]
+        self._lists = {name: f"__[POSTCOMPILE_{name}]" for name in names if compiled.binds[name].expanding}
         self.make: Any = None
         if isinstance(statement, Select):
             columns = list(statement.selected_columns)
             self.make = namedtuple("Row", [column.key or f"c{i}" for i, column in enumerate(columns)])  # type: ignore[misc]
             self._readers = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns]
 
+    def sql(self, parameters: Parameters) -> str:
+        """The text, with a placeholder for each value of ``arguments``."""
+        text = self._sql
+        for name, place in self._lists.items():
+            text = text.replace(place, ", ".join([self._mark] * len(parameters[name])) or "NULL")
+        return text
+
     def arguments(self, parameters: Parameters) -> tuple[Any, ...]:
         """Positional driver values."""
-        values = []
+        values: list[Any] = []
         for name, process in self._binds:
             value = parameters[name] if name in parameters else self._defaults[name]
-            values.append(value if process is None else process(value))
+            if name in self._lists:
+                values += value if process is None else map(process, value)
+            else:
+                values.append(value if process is None else process(value))
         return tuple(values)
 
     def rows(self, raw: Sequence[Sequence[Any]]) -> list[Any]:
@@ -87,7 +102,7 @@ def insert_many(connection: Connection, statement: Executable, rows: Sequence[Pa
     """The driver's own executemany, which PyMySQL sends as INSERTs of many rows. Core's way to it costs twice the
     driver's work for each row (`flightctl bench seed`)."""
     prepared = prepare(statement, rows[0], connection.dialect)
-    connection.exec_driver_sql(prepared.sql, [prepared.arguments(row) for row in rows])
+    connection.exec_driver_sql(prepared.sql(rows[0]), [prepared.arguments(row) for row in rows])
 
 
 def send(connection: Connection, steps: Sequence[Step], *, transaction: bool) -> list[list[Any]]:
@@ -111,7 +126,7 @@ def _one_by_one(connection: Connection, steps: Sequence[Step], begin: str | None
         rows: list[Any] = []
         for parameters in _each(step):
             prepared = prepare(step.statement, parameters, connection.dialect)
-            result = connection.exec_driver_sql(prepared.sql, prepared.arguments(parameters))
+            result = connection.exec_driver_sql(prepared.sql(parameters), prepared.arguments(parameters))
             if prepared.make is not None:
                 rows += prepared.rows(result.fetchall())
         results.append(rows)
@@ -142,7 +157,7 @@ class _Batch:
         """An INSERT of several rows becomes one statement."""
         each = _each(step)
         prepared = prepare(step.statement, each[0], self._dialect)
-        text = prepared.sql
+        text = prepared.sql(each[0])
         if len(each) > 1:
             head, values, group = text.partition(" VALUES ")
             text = head + values + ", ".join([group] * len(each))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
@@ -43,6 +43,19 @@ def test_rows_come_with_the_step_that_asked_for_them(world: World) -> None:
     assert world.available("F1") == [8]
     assert {row[0] for row in world.sql("SELECT request_id FROM mock_gateway_ledger")} == {"a%b;COMMIT", "c'd"}
     world.unchecked = "seats were taken without a booking"
+
+
+@pytest.mark.parametrize("wanted", [[], ["F1"], ["F3", "F1", "F1"], ["x' OR '1'='1", "%s", "F2"], ["?"]], ids=str)
+def test_a_list_takes_as_many_values_as_it_has(world: World, wanted: list[str]) -> None:
+    world.line(seats=9)
+    listed = select(flights.c.flight_id).where(
+        flights.c.flight_id.in_(bindparam("wanted", expanding=True)), flights.c.departure_date >= bindparam("day")
+    )
+    parameters = {"wanted": wanted, "day": date(2020, 1, 1)}
+    steps = [Step(listed, parameters), Step(_SEATS, {"wanted": "F1"}), Step(listed, {**parameters, "wanted": ["F2"]})]
+    found, _, other = world.runtime.database.read(lambda tx: tx.fetch(steps))
+    assert sorted(row.flight_id for row in found) == sorted({"F1", "F2", "F3"} & set(wanted))
+    assert [row.flight_id for row in other] == ["F2"]
 
 
 def test_a_batch_that_fails_leaves_neither_rows_nor_locks(world: World) -> None:
