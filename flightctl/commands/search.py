@@ -73,7 +73,7 @@ def search(
         date,
         seats=seats,
         max_hops=min(max_hops, 1) if direct else max_hops,
-        sort=sort,
+        sort=sort.strip().lower(),
         descending=desc,
         page=page,
         size=size,

@@ -14,6 +14,7 @@ from sqlalchemy import select, update
 from flightctl.core import inventory, money, payments, records, reservations, sweeper
 from flightctl.core.database import Operation, Transaction
 from flightctl.core.errors import FlightctlError, InvalidFlightError
+from flightctl.core.flight_endings import cancel_for_flight
 from flightctl.core.model.operations import Violation
 from flightctl.core.model.states import BookingStatus, HoldOutcome, PaymentStatus, RefundStatus
 from flightctl.core.runtime import Runtime
@@ -67,7 +68,7 @@ def _cancel(runtime: Runtime, violation: Violation) -> str | None:
     assert violation.booking_id
     assert violation.flight_id
     reason = f"flight {violation.flight_id} was cancelled"
-    if not sweeper.cancel_for_flight(
+    if not cancel_for_flight(
         runtime, violation.booking_id, violation.flight_id, reason=reason, actor=ACTOR, spare_disrupted=True
     ):
         return None

@@ -8,6 +8,7 @@ from sqlalchemy import update
 from flightctl.core import affected_bookings, disruption, inventory, plan_file, schedule
 from flightctl.core.database import Transaction
 from flightctl.core.errors import FlightctlError
+from flightctl.core.flight_endings import cancel_for_flight
 from flightctl.core.flight_rows import BY_ID, require
 from flightctl.core.identifiers import normal_id
 from flightctl.core.model.flights import AffectedBooking, Flight, FlightChange
@@ -15,7 +16,6 @@ from flightctl.core.model.states import FlightStatus
 from flightctl.core.replan import make_plan
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import flights
-from flightctl.core.sweeper import cancel_for_flight
 
 
 def preview_cancel(runtime: Runtime, flight_id: str, *, with_plan: bool = False) -> FlightChange:

@@ -69,6 +69,7 @@ def seed(runtime: Runtime, request: SeedRequest, progress: Progress | None = Non
     refuse_seed(runtime.settings)
     if not 1 <= request.days <= MAX_DAYS:
         raise ValidationError(f"--days goes from 1 to {MAX_DAYS}, not {request.days}")
+    runtime.database.read(schedule.version)  # a network takes its time to read: not in vain where there are no tables
     source = _source(request)
     rejected = tuple((row.line, row.reason) for row in source.rejected)
     first = resolve_day(request.start, lambda: runtime.database.read(schedule.database_now), None, "--start")

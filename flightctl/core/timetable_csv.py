@@ -107,6 +107,8 @@ def _header(path: Path, line: str) -> list[str]:
     except ValueError as problem:
         raise ValidationError(f"{path}: {problem}", hint=HEADER_HINT) from None
     missing = [name for name in COLUMNS if name not in columns]
+    if len(missing) == len(COLUMNS):
+        raise ValidationError(f"{path} is no schedule: its first line has none of the columns", hint=HEADER_HINT)
     if missing:
         raise ValidationError(f"{path} lacks columns: {', '.join(missing)}", hint=HEADER_HINT)
     twice = sorted({name for name in COLUMNS if columns.count(name) > 1})

@@ -108,7 +108,7 @@ def test_a_cancel_with_plan_among_confirms_and_sweeps(world: World, crew: Crew, 
 
 @on("mysql")
 def test_control_a_sweep_that_does_not_look_for_marks(world: World, monkeypatch: pytest.MonkeyPatch, plan: str) -> None:
-    """Guard: disruption.mark_of in sweeper.cancel_for_flight. Marked between the sweep's look and its act."""
+    """Guard: disruption.mark_of in flight_endings.cancel_for_flight. Marked between the sweep's look and its act."""
     for guarded in True, False:
         world.fill(seats=20)
         [booking] = _confirmed(world, 1)

@@ -12,6 +12,9 @@ import pytest
 from flightctl.core import schema
 from flightctl.core.database import Database
 from flightctl.core.errors import SchemaMismatchError
+from flightctl.core.model.schedules import SeedRequest
+from flightctl.core.runtime import Runtime
+from flightctl.core.seeding import seed
 from flightctl.core.settings import load_settings
 from tests.builders import LONG_AGO, World
 from tests.conftest import Backend
@@ -230,6 +233,13 @@ def test_an_empty_server(mysql_url: str) -> None:
     assert "flightctl db upgrade" in caught.value.hint
     assert store.current_revision() is None
     store.close()
+
+
+def test_without_tables_a_seed_reads_no_file_first(mysql_url: str) -> None:
+    runtime = Runtime(load_settings(environ={"FLIGHTCTL_DATABASE_URL": mysql_url}))
+    with pytest.raises(SchemaMismatchError):
+        seed(runtime, SeedRequest(file="/no/such/file", start="2030-01-01"))
+    runtime.close()
 
 
 def test_a_newer_server_is_not_touched_by_an_upgrade(migrated_mysql_url: str) -> None:

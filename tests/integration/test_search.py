@@ -221,6 +221,16 @@ def test_a_search_can_tell_what_came_from_where(world: World, cli: Cli) -> None:
     assert "redis: not usable, left alone for a while; routes: not asked" in told.stderr
 
 
+@WITH_REDIS
+def test_the_key_to_sort_by_takes_any_case(world: World, cli: Cli) -> None:
+    world.line()
+    one, other = (
+        cli("search", "DEL", "MAA", "--date", f"{DAY:%Y-%m-%d}", "--sort", key, "-o", "json", env=world.backend.env)
+        for key in ("duration", " Duration")
+    )
+    assert one.json() == other.json()
+
+
 def test_legs_are_told_whole(world: World) -> None:
     world.line(price="1000.50")
     world.booked("F2", 4)

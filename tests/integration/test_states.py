@@ -417,14 +417,14 @@ def test_sweep_finishes_a_killed_flight_cancel(world: World) -> None:
 
 def test_sweep_finishes_a_killed_flight_cancel_page_by_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A booking that cannot be ended is passed, and met once; so is one with two cancelled flights."""
-    from flightctl.core import sweeper
+    from flightctl.core import flight_endings
     from flightctl.core.errors import LockAcquisitionFailedError
 
     world.line(seats=90)
     booked = sorted([*(world.confirmed("F1") for _ in range(4)), *(world.booked(TWO_LEGS) for _ in range(3))])
     for flight in "F1", "F2":
         world.cancel_by_half(flight)
-    original, tried = sweeper.cancel_for_flight, []
+    original, tried = flight_endings.cancel_for_flight, []
 
     def cancel(runtime: Any, booking: str, *args: Any, **more: Any) -> bool:
         tried.append(booking)
@@ -432,8 +432,8 @@ def test_sweep_finishes_a_killed_flight_cancel_page_by_page(world: World, monkey
             raise LockAcquisitionFailedError("its rows are locked")
         return original(runtime, booking, *args, **more)
 
-    monkeypatch.setattr(sweeper, "_CANCELS_PAGE", 2)
-    monkeypatch.setattr(sweeper, "cancel_for_flight", cancel)
+    monkeypatch.setattr(flight_endings, "_CANCELS_PAGE", 2)
+    monkeypatch.setattr(flight_endings, "cancel_for_flight", cancel)
     result = world.sweep()
     assert sorted(tried) == booked
     assert sorted(line[:6] for line in result.skipped) == booked[1:3]

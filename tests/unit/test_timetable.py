@@ -227,6 +227,7 @@ def test_gzip(tmp_path: Path) -> None:
         (b"\x1f\x8b\x08rubbish", "damaged gzip"),
         (gzip.compress(b"x" * 1000, mtime=0)[:-9], "damaged gzip"),
         (b"carrier,flight_number\n6E,203\n", "lacks columns: origin, destination"),
+        (b"Dear all,\nour winter schedule\n", "none of the columns"),
         (HEADER.encode() + b",price\n", "has the column price more than once"),
         (b'"carrier\n', "not CSV"),
     ],
