@@ -52,14 +52,14 @@ def pack(
       flightctl routes pack
       flightctl routes pack --date 2026-12-01 --days 30 -o json
 
-    Pack the timetable of whole days, for networks of many thousand flights a day.
+    Pack the timetable of whole days, for networks of some thousand flights a day and more.
 
     Searches that Redis cannot answer then read the packed airports in place of the rows of flights, until
     the schedule of those days changes or an hour is over. With the setting search.packed_days the daemon
     keeps days packed.
 
     Exit codes:
-      0 done, 2 wrong option, 7 database down, or the schedule keeps changing
+      0 done, 2 wrong option, 7 database down, or flights of a day keep changing
     """
     from flightctl.core.packed_days import pack_days
 

@@ -241,12 +241,14 @@ class Cache:
         self.counters.add("routes.misses", len(days) - hits)
         return entries
 
-    def put_route(self, source: str, destination: str, day: date, value: bytes, version: int) -> None:
-        """Keep the routes' bytes, and publish the schedule's version that they are of."""
+    def put_route(
+        self, source: str, destination: str, day: date, value: bytes, version: int, seconds: int = ROUTES_SECONDS
+    ) -> None:
+        """Keep the routes' bytes for so long, and publish the schedule's version that they are of."""
         key = self._route_key(source, destination, day)
         publication: ScriptCall = _PUBLISH, [self.key("schedule:version")], [SEATS_SECONDS, str(version)]
         # The script as text and not by its hash: a Redis that does not know it yet is no reason for another round trip.
-        self.ask(Command(("SET", key, value, "EX", ROUTES_SECONDS), key), _evaluation(publication, by_hash=False))
+        self.ask(Command(("SET", key, value, "EX", seconds), key), _evaluation(publication, by_hash=False))
 
     def clock(self) -> int | None:
         """Redis's clock, microseconds since the epoch."""

@@ -190,7 +190,7 @@ def update(
     arrives = None if arrival is None else _local(arrival, "--arrival")
 
     def work(tx: Transaction) -> tuple[Flight, bool, int]:
-        version = schedule.raise_version(tx, [flight_id])
+        version = schedule.raise_version(tx, ())
         row = require(tx.execute(_LOCKED, {"id": flight_id}).first(), flight_id)
         values = {
             **_new_times(row, departs, arrives),
@@ -205,8 +205,8 @@ def update(
                 .values(**values, seat_version=flights.c.seat_version + 1)
             )
             _hold_until_departure(tx, row, values.get("departure_time"))
-            if "departure_time" in values:
-                schedule.unpack(tx, [values["departure_time"]])
+            if values.keys() - {"total_seats", "available_seats"}:
+                schedule.unpack(tx, [row.departure_time, values.get("departure_time", row.departure_time)])
             if "departure_time" in values or "arrival_time" in values:
                 disruption.mark_broken(tx, flight_id, runtime.settings["search.min_connection"])
         return inventory.to_flight(tx.execute(BY_ID, {"id": flight_id}).one()), bool(values), version

@@ -66,7 +66,7 @@ _OWN: Final[Mapping[Role, Rights]] = {
         "booking_events": ("INSERT",),
         "mock_gateway_ledger": ("INSERT",),
         "worker_heartbeats": ("INSERT", "UPDATE", "DELETE"),
-        "schedule_state": ("UPDATE (updated_at)",),
+        "schedule_state": ("UPDATE (updated_at)",),  # whoever packs a day queues behind changes of the schedule
         **_PACKING,
     },
     # Agent and processor, and the schedule.

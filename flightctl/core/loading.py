@@ -14,7 +14,15 @@ from sqlalchemy import func, select
 
 from flightctl.core.cache import SeatCount
 from flightctl.core.database import Transaction
-from flightctl.core.loading_sources import FIRSTS, FlightSource, PackedSource, Question, RowSource
+from flightctl.core.loading_sources import (
+    BELIEVED_SECONDS,
+    FIRSTS,
+    FlightSource,
+    NotPackedError,
+    PackedSource,
+    Question,
+    RowSource,
+)
 from flightctl.core.prepared import Step
 from flightctl.core.routing import Row, Timetable, build, times_by_airport, to_microseconds
 from flightctl.core.schedule import VERSION
@@ -24,7 +32,7 @@ from flightctl.core.sql_functions import utc_now
 _STATE: Final = select(
     VERSION.scalar_subquery().label("version"),
     utc_now().label("now"),
-    select(func.count()).select_from(packed_days).scalar_subquery().label("packed_days"),
+    select(func.count(packed_days.c.packed_at)).scalar_subquery().label("packed_days"),
 )
 
 
@@ -42,8 +50,17 @@ class Loaded:
     read_at: float
     """By this process's monotonic clock, before the reading began."""
     rows: int
-    packed: bool
-    """Whether all but the first legs come from packed days."""
+    packed_for: float | None
+    """Seconds since the oldest of the days was packed that all but the first legs come from; None if they are rows."""
+
+    @property
+    def packed(self) -> bool:
+        return self.packed_for is not None
+
+    @property
+    def believed_seconds(self) -> int:
+        """So long others may be told of it: an hour after the flights were read, packed or not."""
+        return max(1, round(BELIEVED_SECONDS - (self.packed_for or 0)))
 
 
 def load(
@@ -68,15 +85,18 @@ def load(
     if packed and state.packed_days:
         try:
             timetable = _answer(question, days)
-        except ValueError:  # a day is not packed, or something else is in its place
+        except NotPackedError:
             days = PackedSource(tx)
-    from_days = timetable is not None
     if timetable is None:
         timetable = _answer(question, rows)
-    counts = rows.counts_of(timetable.ids)
-    number = rows.number + days.number
     return Loaded(
-        timetable, counts, int(state.version or 0), to_microseconds(state.now), read_at, number, packed=from_days
+        timetable,
+        rows.counts_of(timetable.ids),
+        int(state.version or 0),
+        to_microseconds(state.now),
+        read_at,
+        rows.number + days.number,
+        None if days.packed_at is None else (state.now - days.packed_at).total_seconds(),
     )
 
 

@@ -19,8 +19,8 @@ from flightctl.core.database import Transaction
 from flightctl.core.errors import InternalError
 from flightctl.core.model.states import FlightStatus
 from flightctl.core.prepared import Step
-from flightctl.core.routing import Row, times_by_airport, to_instant
-from flightctl.core.routing_airport import DESTINATION, SOURCE, AirportDay, unpack
+from flightctl.core.routing import Row, times_by_airport, to_instant, to_microseconds
+from flightctl.core.routing_airport import DESTINATION, SOURCE, AirportDay, End, unpack
 from flightctl.core.schema import flights, packed_airports, packed_days
 from flightctl.core.sql_functions import gathered, hundredths, microseconds, utc_now
 from flightctl.core.timetable_row import MAX_FLIGHT_TIME
@@ -29,6 +29,7 @@ BELIEVED_SECONDS: Final = 3600
 """So long after its packing searches read a packed day, as they do with routes in Redis (SPEC, Redis keys)."""
 _LONGEST: Final = MAX_FLIGHT_TIME // timedelta(microseconds=1)
 _ONE_DAY: Final = timedelta(days=1)
+_SECOND: Final = timedelta(seconds=1)
 # All flights that leave one airport in one row, as lines of text: for every row a driver in Python takes its time, with
 # eight columns, datetimes and decimals several times as long. A thousand flights: 0.7 ms of this process, else 3.6.
 _COLUMNS: Final = (
@@ -58,7 +59,7 @@ _MIDDLES: Final = _ACTIVE.where(
 _ALL: Final = _ACTIVE.where(_WITHIN)
 _ENTERED: Final = packed_airports.c.airport == bindparam("destination")
 _PACKED_LASTS: Final = (
-    select(packed_days.c.utc_day, packed_days.c.longest, packed_airports.c.arrivals)
+    select(packed_days.c.utc_day, packed_days.c.longest, packed_days.c.packed_at, packed_airports.c.arrivals)
     .outerjoin(packed_airports, (packed_airports.c.utc_day == packed_days.c.utc_day) & _ENTERED)
     .where(
         packed_days.c.utc_day.in_(bindparam("days", expanding=True)),
@@ -91,6 +92,10 @@ class Question:
             min(times[0] for times in reached.values()) + self.shortest,
             max(times[-1] for times in reached.values()) + self.longest,
         )
+
+
+class NotPackedError(Exception):
+    """A day that a search needs is not packed, or damaged."""
 
 
 class FlightSource(Protocol):
@@ -143,15 +148,9 @@ class RowSource:
     def take(self, groups: Iterable[Sequence[Any]]) -> list[Row]:
         found: list[Row] = []
         for source, count, lines in groups:
-            texts = lines.split("\n")
-            if len(texts) != count * len(_COLUMNS):
-                raise InternalError(f"the database told of the flights from {source} in part only")
-            ids, destinations, departures, arrivals, prices, seats, versions = (
-                texts[column :: len(_COLUMNS)] for column in range(len(_COLUMNS))
-            )
-            self._counts.update(zip(ids, zip(seats, versions, strict=True), strict=True))
-            numbers = (map(int, column) for column in (departures, arrivals, prices))
-            found += zip(ids, repeat(source), destinations, *numbers, strict=False)
+            columns = _columns(source, count, lines)
+            self._counts.update(zip(columns[0], zip(columns[5], columns[6], strict=True), strict=True))
+            found += _rows(source, columns)
         return found
 
     def counts_of(self, flight_ids: Iterable[str]) -> dict[str, SeatCount]:
@@ -161,13 +160,15 @@ class RowSource:
 
 
 class PackedSource:
-    """Reads packed days. Raises ValueError when one of them is not packed, or damaged."""
+    """Reads packed days. Raises NotPackedError."""
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
         self._entering: list[AirportDay] = []
         self._window = (0, 0)
         self.number = 0
+        self.packed_at: datetime | None = None
+        """When the first of the days read was packed; None while none was needed."""
 
     def onward(self, question: Question, earliest: int, latest: int) -> Mapping[str, Sequence[int]]:
         airport = question.destination
@@ -177,9 +178,10 @@ class PackedSource:
         flying = [found[day].longest if day in found else _LONGEST for day in _dates(earliest, latest)]
         end = latest + max(flying) + question.longest
         if any(day not in found for day in _dates(earliest, end)):
-            raise ValueError("a day is not packed")
+            raise NotPackedError
+        self.packed_at = min(found[day].packed_at for day in _dates(earliest, end))
         packed = [found[day].arrivals for day in _dates(earliest, end)]
-        self._entering = [unpack(airport, SOURCE, data) for data in packed if data is not None]  # if anything arrives
+        self._entering = [_unpack(airport, SOURCE, data) for data in packed if data is not None]  # if anything arrives
         self._window = earliest, end
         times: defaultdict[str, list[int]] = defaultdict(list)
         for one in self._entering:
@@ -199,7 +201,7 @@ class PackedSource:
         middles: list[Row] = []
         [packed] = self._tx.fetch([Step(statement, parameters)])
         for airport, data in packed:
-            one = unpack(airport, DESTINATION if leaving else SOURCE, data)
+            one = _unpack(airport, DESTINATION if leaving else SOURCE, data)
             middles += one.connecting(reached, onward, question.shortest, question.longest)
         self.number += len(middles)
         return middles
@@ -213,12 +215,36 @@ class PackedSource:
         return lasts
 
 
-def departing(tx: Transaction, earliest: datetime, latest: datetime) -> Iterator[tuple[str, list[Row]]]:
-    """All active flights that depart between two instants, inclusive, by the airport that they leave."""
-    rows = RowSource(tx)
-    [groups] = tx.fetch([Step(_ALL, {"earliest": earliest, "latest": latest})])
-    for group in groups:
-        yield group[0], rows.take([group])
+def departing(tx: Transaction, earliest: datetime, end: datetime) -> Iterator[tuple[str, list[Row]]]:
+    """All active flights that depart from ``earliest`` on and before ``end``, by the airport that they leave."""
+    first, last = to_microseconds(earliest), to_microseconds(end)
+    # On SQLite, text that other people's SQL wrote without a fraction, or with a T, sorts a little before or after.
+    wider = {"earliest": earliest - _SECOND, "latest": end + _SECOND}
+    [groups] = tx.fetch([Step(_ALL, wider)])
+    for source, count, lines in groups:
+        rows = [row for row in _rows(source, _columns(source, count, lines)) if first <= row[3] < last]
+        if rows:
+            yield source, rows
+
+
+def _columns(source: str, count: int, lines: str) -> list[list[str]]:
+    texts = lines.split("\n")
+    if len(texts) != count * len(_COLUMNS):
+        raise InternalError(f"the database told of the flights from {source} in part only")
+    return [texts[column :: len(_COLUMNS)] for column in range(len(_COLUMNS))]
+
+
+def _rows(source: str, columns: Sequence[Sequence[str]]) -> Iterator[Row]:
+    ids, destinations, departures, arrivals, prices, *_ = columns
+    numbers = (map(int, column) for column in (departures, arrivals, prices))
+    return zip(ids, repeat(source), destinations, *numbers, strict=False)
+
+
+def _unpack(airport: str, other: End, data: bytes) -> AirportDay:
+    try:
+        return unpack(airport, other, data)
+    except ValueError as error:
+        raise NotPackedError from error
 
 
 def _dates(earliest: int, latest: int) -> list[date]:

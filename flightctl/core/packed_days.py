@@ -1,18 +1,21 @@
 """Whole days of the schedule, packed airport by airport: what a search reads of a large network in place of its rows.
 
 **Fresh.** A packed day tells what the flights were when it was packed, and every change of the schedule that touches it
-takes it away in its own transaction (``schedule.unpack``). Whoever packs a day writes it only if the schedule has not
-changed since he began to read: he writes the row of ``schedule_state`` that each change writes first, so that one of
-the two waits for the other or, on a cluster, loses at COMMIT. What other people's SQL does to flights is found out when
-the day is packed again; an hour after its packing no search believes it any more, as with routes in Redis.
+takes it away in its own transaction (``schedule.unpack``). Whoever packs a day first claims it: behind all changes that
+are on their way, since he writes the row of ``schedule_state`` that each of them writes, too. Then he reads the
+flights, and keeps what he made of them only if the claim is still there, which any change since has taken away with the
+day. All of that are rows written, not rows locked, so that on a cluster one of the two loses at COMMIT. What other
+people's SQL does to flights is found out when the day is packed again; an hour after its packing no search believes it
+any more, as with routes in Redis.
 
 **Days** are those of departures in UTC. Searches for one date at the origin read the day before it (the origin may be
-ahead of UTC) and three days after it (the origin may be behind, and of two connections and three flights the last one
-departs up to two days later).
+ahead of UTC) and some days after it (the origin may be behind, and the last of three flights departs much later).
 """
 
 import hashlib
+import math
 import random
+import secrets
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -33,60 +36,66 @@ from flightctl.core.routing_airport import DESTINATION, SOURCE, pack
 from flightctl.core.runtime import Runtime
 from flightctl.core.schema import packed_airports, packed_days, schedule_state
 from flightctl.core.search import now, resolve_day
+from flightctl.core.settings import Settings
 from flightctl.core.sql_functions import utc_now
 from flightctl.core.timetable import EARLIEST, LATEST
 
 MAX_DAYS: Final = 366
 _BEFORE: Final = 1
-_AFTER: Final = 3
+_BEHIND_UTC: Final = 12 * 3600
+_LONG_FLIGHT: Final = 18 * 3600
+"""Seconds. A search that meets a longer one may need a day more than is packed, and then reads rows."""
 _ONE_DAY: Final = timedelta(days=1)
 _RENEW_SECONDS: Final = BELIEVED_SECONDS / 2
 """A day is packed again so long after its packing, well before searches stop believing it."""
 _TRIES: Final = 5
-_UNCHANGED: Final = (
-    update(schedule_state).where(schedule_state.c.version == bindparam("read")).values(updated_at=utc_now())
+_SOONEST: Final = 4
+"""So many days, the soonest of those due, several daemons choose from: then they share the work."""
+_BEHIND_CHANGES: Final = update(schedule_state).values(updated_at=utc_now())
+_OF_DAY: Final = packed_days.c.utc_day == bindparam("day")
+_DAY: Final = select(packed_days.c.claim, packed_days.c.digest).where(_OF_DAY)
+_CLAIM: Final = update(packed_days).where(_OF_DAY).values(claim=bindparam("mine"))
+_ADD_CLAIM: Final = insert(packed_days).values(utc_day=bindparam("day"), claim=bindparam("mine"), longest=0, digest="")
+_KEEP: Final = (
+    update(packed_days)
+    .where(_OF_DAY, packed_days.c.claim == bindparam("mine"))
+    .values(longest=bindparam("flying"), digest=bindparam("made"), packed_at=utc_now())
 )
-_DIGEST: Final = select(packed_days.c.digest).where(packed_days.c.utc_day == bindparam("day"))
-_AGAIN: Final = update(packed_days).where(packed_days.c.utc_day == bindparam("day")).values(packed_at=utc_now())
-_TABLES: Final = (packed_days, packed_airports)
-_CLEAR: Final = [delete(table).where(table.c.utc_day == bindparam("day")) for table in _TABLES]
-_CLEAR_PAST: Final = [delete(table).where(table.c.utc_day < bindparam("day")) for table in _TABLES]
-_ADD_DAY: Final = insert(packed_days).values(packed_at=utc_now())
+_CLEAR_AIRPORTS: Final = delete(packed_airports).where(packed_airports.c.utc_day == bindparam("day"))
 _ADD_AIRPORTS: Final = insert(packed_airports)
+_CLEAR_PAST: Final = [
+    delete(table).where(table.c.utc_day < bindparam("day")) for table in (packed_days, packed_airports)
+]
 _PACKED: Final = select(packed_days.c.utc_day, (packed_days.c.packed_at > utc_now(-_RENEW_SECONDS)).label("fresh"))
 
 
 class PackedDay(NamedTuple):
     day: date
     """Of departures in UTC."""
-    version: int
-    """The schedule's, read before the flights."""
     flights: int
     longest: int
-    """Microseconds."""
+    """Microseconds that the longest of them flies."""
     airports: list[tuple[str, bytes, bytes]]
     """Code, departures, arrivals."""
-
-    @property
-    def digest(self) -> str:
-        digest = hashlib.sha256()
-        for code, departures, arrivals in self.airports:
-            digest.update(code.encode() + departures + arrivals)
-        return digest.hexdigest()
+    digest: str
 
 
 def pack_days(runtime: Runtime, *, date: str, days: int) -> PackResult:
-    """Pack what searches for ``days`` dates from ``date`` read. Raises ValidationError, and LockAcquisitionFailedError
-    when the schedule changes all the while."""
+    """Pack anew what searches for ``days`` dates from ``date`` read. Raises ValidationError, and
+    LockAcquisitionFailedError for a day whose flights change all the while."""
     if not 1 <= days <= MAX_DAYS:
         raise ValidationError(f"--days goes from 1 to {MAX_DAYS}, not {days}")
     started = time.monotonic()
     first = resolve_day(date, lambda: now(runtime), None, "--date")
-    if first <= EARLIEST or days + _AFTER > (LATEST - first).days:
+    if first <= EARLIEST or days + _after(runtime.settings) > (LATEST - first).days:
         raise ValidationError(f"{days} days from {first} are out of range")
     flights = size = 0
-    for day in _read_by_searches(first, days):
-        found = _pack(runtime, day)
+    for day in _read_by_searches(runtime.settings, first, days):
+        found = _pack(runtime, day, anew=True)
+        if found is None:
+            raise LockAcquisitionFailedError(
+                f"the flights of {day} keep changing", hint="Try again when the import or seed is done."
+            )
         flights += found.flights
         size += sum(len(departures) + len(arrivals) for _, departures, arrivals in found.airports)
     return PackResult(days, flights, size, round((time.monotonic() - started) * 1000))
@@ -94,15 +103,12 @@ def pack_days(runtime: Runtime, *, date: str, days: int) -> PackResult:
 
 def keep_packed(runtime: Runtime, days: int) -> PackedDay | None:
     """Pack one day that is not packed, or was half an hour ago, of those that searches for ``days`` dates from today
-    read; None when there is none, or the schedule keeps changing. Days gone by are removed."""
+    read; None when there is none, or its flights keep changing. Days gone by are removed."""
     today, fresh, past = runtime.database.read(_look)
     if past:
         runtime.database.run(partial(_clear_past, today - _BEFORE * _ONE_DAY))
-    due = [day for day in _read_by_searches(today, days) if day not in fresh]
-    try:
-        return _pack(runtime, random.choice(due)) if due else None  # noqa: S311 - several daemons share the work
-    except LockAcquisitionFailedError:
-        return None
+    due = [day for day in _read_by_searches(runtime.settings, today, days) if day not in fresh]
+    return _pack(runtime, random.choice(due[:_SOONEST])) if due else None  # noqa: S311 - spreads daemons
 
 
 def _look(tx: Transaction) -> tuple[date, set[date], bool]:
@@ -113,55 +119,72 @@ def _look(tx: Transaction) -> tuple[date, set[date], bool]:
     return today, {row.utc_day for row in rows if row.fresh}, past
 
 
-def _read_by_searches(first: date, days: int) -> Iterator[date]:
-    return (first + offset * _ONE_DAY for offset in range(-_BEFORE, days + _AFTER))
+def _read_by_searches(settings: Settings, first: date, days: int) -> Iterator[date]:
+    return (first + offset * _ONE_DAY for offset in range(-_BEFORE, days + _after(settings)))
 
 
-def _pack(runtime: Runtime, day: date) -> PackedDay:
+def _after(settings: Settings) -> int:
+    """Days after a date at the origin on which its last legs may depart."""
+    seconds: float = _BEHIND_UTC + 2 * (_LONG_FLIGHT + settings["search.max_connection"])
+    return math.ceil(seconds / 86400)
+
+
+def _pack(runtime: Runtime, day: date, *, anew: bool = False) -> PackedDay | None:
+    """None when its flights have changed at every try; ``anew``: also what seems to be packed alike."""
     for _ in range(_TRIES):
-        found = runtime.database.read(lambda tx: _read(tx, day))
-        if runtime.database.run(partial(_store, found)):
+        claim = secrets.token_hex(8)
+        before = runtime.database.run(partial(_claim, day, claim))
+        found = runtime.database.read(partial(_read, day))
+        alike = not anew and found.digest == before
+        if runtime.database.run(partial(_store, found, claim, alike)):
             return found
-    raise LockAcquisitionFailedError(
-        f"the schedule keeps changing: {day} was not packed", hint="Try again when the import or seed is done."
-    )
+        if runtime.database.read(lambda tx: tx.execute(_DAY, {"day": day}).first()) is not None:
+            return found  # somebody else has claimed it since, and packs what is there now
+    return None
 
 
-def _read(tx: Transaction, day: date) -> PackedDay:
-    version = schedule.version(tx)
+def _claim(day: date, claim: str, tx: Transaction) -> str:
+    """The digest of what is packed; empty if nothing is."""
+    tx.change(_BEHIND_CHANGES)
+    mine = {"day": day, "mine": claim}
+    if tx.change(_CLAIM, mine) == 0:
+        tx.execute(_ADD_CLAIM, mine)
+    return str(tx.execute(_DAY, {"day": day}).one().digest)
+
+
+def _read(day: date, tx: Transaction) -> PackedDay:
     leaving: dict[str, list[Row]] = {}
     entering: defaultdict[str, list[Row]] = defaultdict(list)
     start = datetime.combine(day, time_of_day(), UTC)
     longest = 0
-    for airport, rows in departing(tx, start, start + _ONE_DAY - timedelta(microseconds=1)):
+    for airport, rows in departing(tx, start, start + _ONE_DAY):
         leaving[airport] = rows
-        longest = max(longest, *(row[4] - row[3] for row in rows))
         for row in rows:
+            longest = max(longest, row[4] - row[3])
             entering[row[2]].append(row)
     airports = [
         (code, pack(leaving.get(code, ()), DESTINATION), pack(entering.get(code, ()), SOURCE))
         for code in sorted({*leaving, *entering})
     ]
-    return PackedDay(day, version, sum(map(len, leaving.values())), longest, airports)
+    digest = hashlib.sha256()
+    for code, departures, arrivals in airports:
+        digest.update(code.encode() + departures + arrivals)
+    return PackedDay(day, sum(map(len, leaving.values())), longest, airports, digest.hexdigest())
 
 
-def _store(found: PackedDay, tx: Transaction) -> bool:
-    """Whether it was kept; not if the schedule has changed since it was read."""
-    if tx.change(_UNCHANGED, {"read": found.version}) == 0:
+def _store(found: PackedDay, claim: str, alike: bool, tx: Transaction) -> bool:
+    """Whether the claim was still there and the day is kept; what is packed ``alike`` is believed for another hour."""
+    key = {"day": found.day}
+    if tx.change(_KEEP, {**key, "mine": claim, "flying": found.longest, "made": found.digest}) == 0:
         return False
-    key, digest = {"day": found.day}, found.digest
-    if tx.execute(_DIGEST, key).scalar() == digest:
-        tx.change(_AGAIN, key)
-        return True
-    for statement in _CLEAR:
-        tx.change(statement, key)
-    rows = [
-        {"utc_day": found.day, "airport": code, "departures": departures, "arrivals": arrivals}
-        for code, departures, arrivals in found.airports
-    ]
-    if rows:
-        tx.insert(_ADD_AIRPORTS, rows)
-    tx.execute(_ADD_DAY, {"utc_day": found.day, "flights": found.flights, "longest": found.longest, "digest": digest})
+    if not alike:
+        tx.change(_CLEAR_AIRPORTS, key)
+        rows = [
+            {"utc_day": found.day, "airport": code, "departures": departures, "arrivals": arrivals}
+            for code, departures, arrivals in found.airports
+        ]
+        if rows:
+            tx.insert(_ADD_AIRPORTS, rows)
     return True
 
 

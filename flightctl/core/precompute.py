@@ -26,7 +26,7 @@ def precompute(runtime: Runtime, *, date: str, days: int, top: int) -> Precomput
         for source, destination in busiest_pairs(runtime, day, top):
             loaded = from_database(runtime, source, destination, day, runtime.database)
             value = encode(loaded.timetable, loaded.version)
-            runtime.cache.put_route(source, destination, day, value, loaded.version)
+            runtime.cache.put_route(source, destination, day, value, loaded.version, loaded.believed_seconds)
             _require_redis(runtime, routes)
             routes += 1
     return PrecomputeResult(routes, days, round((time.monotonic() - started) * 1000))

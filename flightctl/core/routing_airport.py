@@ -5,8 +5,8 @@ in ten.
 
 Layout, compressed by zlib (whose checksum tells damage): the numbers of flights and of airports at their other ends,
 and the length of these airports' text; departures, durations and prices as 64-bit little-endian columns; how many
-flights each of the airports has; the airports, joined by ``_``; the flight ids, joined by ``_`` within an airport and
-by ``__`` between them. Flights are ordered by other end, then departure.
+flights each of the airports has; the airports, a line each; the flight ids, a line each, with an empty one between
+airports. Flights are ordered by other end, then departure.
 """
 
 import struct
@@ -26,8 +26,8 @@ SOURCE: Final[End] = 1
 DESTINATION: Final[End] = 2
 
 _HEADER: Final = struct.Struct("<III")
-_SEPARATOR: Final = "_"
-"""Never part of a flight id: itinerary identifiers are joined by it."""
+_SEPARATOR: Final = "\n"
+"""Never part of a flight id: the database tells of flights in lines."""
 _BREAK: Final = _SEPARATOR * 2
 
 
@@ -103,7 +103,7 @@ def pack(flights: Iterable[Row], other: End) -> bytes:
     rows = sorted(flights, key=lambda row: (row[other], row[3], row[0]))
     groups = {airport: [row[0] for row in group] for airport, group in groupby(rows, key=lambda row: row[other])}
     if any(not text or _SEPARATOR in text for text in (*groups, *(row[0] for row in rows))):
-        raise ValueError(f"a flight id or airport is empty or contains {_SEPARATOR!r}")
+        raise ValueError("a flight id or airport is empty or has two lines")
     columns = (*(row[3] for row in rows), *(row[4] - row[3] for row in rows), *(row[5] for row in rows))
     airports = _SEPARATOR.join(groups).encode()
     try:

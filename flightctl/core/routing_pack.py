@@ -5,7 +5,7 @@ raises ``ValueError``, and it allocates no more than the bytes can stand for.
 
 Layout, little-endian: magic, CRC-32 of all that follows, length of the body, and the body compressed. The body is the
 bounds, the counts and text lengths; departures, arrivals and prices as 64-bit columns; the airports that a flight's
-part does not imply as indices into the airport table; that table and the flight ids, each joined by ``_``.
+part does not imply as indices into the airport table; that table and the flight ids, a line each.
 Columns of full width compress to a third, so a narrower encoding would gain little and cost more to read back.
 """
 
@@ -16,15 +16,15 @@ from typing import Final
 
 from flightctl.core.routing import Timetable
 
-_MAGIC: Final = b"FRT1"
+_MAGIC: Final = b"FRT2"
 _FRAME: Final = struct.Struct("<4sII")
 _HEADER: Final = struct.Struct("<qq5I")
 _CHECKED_FROM: Final = 8
 """Offset of the first byte under the checksum."""
 _MAX_BODY: Final = 64 * 2**20
 """Bytes. The largest pair of the world has half a megabyte; a claim beyond this is damage."""
-_SEPARATOR: Final = "_"
-"""Never part of a flight id: itinerary identifiers are joined by it."""
+_SEPARATOR: Final = "\n"
+"""Never part of a flight id: the database tells of flights in lines."""
 _EARLIEST: Final = -62_135_596_800_000_000
 _LATEST: Final = 253_402_300_799_999_999
 """Microseconds since the epoch of the years 1 and 9999, what a ``datetime`` can show."""
@@ -42,7 +42,7 @@ def pack(timetable: Timetable) -> bytes:
     number = {airport: i for i, airport in enumerate(airports)}
     implied = [*t.destinations[:first], *t.sources[first:last], *t.destinations[first:last], *t.sources[last:]]
     if any(_SEPARATOR in text for text in (*t.ids, *airports)):
-        raise ValueError(f"a flight id or airport contains {_SEPARATOR!r}")
+        raise ValueError("a flight id or airport has two lines")
     texts = [_SEPARATOR.join(airports).encode(), _SEPARATOR.join(t.ids).encode()]
     try:
         body = b"".join(

@@ -42,7 +42,7 @@ def raise_version(tx: Transaction, changed: Collection[str] | None) -> int:
     """Raise the version and queue behind other changes of the schedule; returns the new one.
 
     ``changed`` are the flights to be changed, None stands for all there are: no search takes their days from a packed
-    timetable any more. Whoever adds flights or moves one says ``unpack`` of the new departures besides.
+    timetable any more. Whoever knows better what he changes, or adds or moves flights, says ``unpack`` himself.
     """
     now = to_microseconds(database_now(tx))
     newer = case((schedule_state.c.version >= now, schedule_state.c.version + 1), else_=now)

@@ -249,10 +249,10 @@ packed_days = Table(
     "packed_days",
     metadata,
     Column("utc_day", Date, primary_key=True),
-    Column("flights", Integer, nullable=False),
-    Column("longest", BigInteger, nullable=False),  # microseconds that the longest of them flies
+    Column("claim", String(16), nullable=False),  # of whoever packed it last, or is packing it
+    Column("longest", BigInteger, nullable=False),  # microseconds that the longest of its flights flies
     Column("digest", String(64), nullable=False),
-    Column("packed_at", UtcDateTime, nullable=False),
+    Column("packed_at", UtcDateTime),  # NULL: claimed only
 )
 
 packed_airports = Table(

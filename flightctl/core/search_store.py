@@ -90,7 +90,8 @@ def _fill(
     trace.packed = trace.packed or loaded.packed
     if entry is not None:
         with trace.timing("cache"):
-            cache.put_route(source, destination, day, encode(loaded.timetable, loaded.version), loaded.version)
+            packed = encode(loaded.timetable, loaded.version)
+            cache.put_route(source, destination, day, packed, loaded.version, loaded.believed_seconds)
     # A replica's seats must not get into the cache, which all machines look at.
     replicated = bool(runtime.settings["database.read_urls"])
     return Asked(loaded.timetable, loaded.now, None if replicated and cache.enabled else loaded)
@@ -170,7 +171,9 @@ def _missing(
         from flightctl.core import inventory
 
         with trace.timing("database"):
-            fetched = runtime.database.read(lambda tx: inventory.counts(tx, rest))
-        trace.rows_read += len(fetched)
+            # What gets into the cache, which all machines look at, is the primary's.
+            store = runtime.database if runtime.cache.enabled else runtime.reader
+            fetched = store.read(lambda tx: inventory.counts(tx, rest))
+        trace.rows_read += 0 if trace.packed else len(fetched)
         found.update(fetched)
     return found, read_at

@@ -47,7 +47,10 @@ def beating(world: World) -> int:
 def test_it_keeps_days_packed(world: World, start: Starter, cli: Cli) -> None:
     daemon = start(FLIGHTCTL_SEARCH_PACKED_DAYS="3")
     assert daemon.lines[0]["loops"] == "sweep,payments,pack"
-    until(lambda: world.one("SELECT COUNT(*) FROM packed_days") == 7, "the day before, three days and three after them")
+    until(
+        lambda: world.one("SELECT COUNT(packed_at) FROM packed_days") == 7,
+        "the day before, three days and three after them",
+    )
     until(lambda: beating(world) == 3, "the loops' heartbeats")
     cli("flights", "cancel", "F2", "--yes", env=world.backend.env)
     until(lambda: len(daemon.events("packed")) == 8, "the day that the change unpacked")
@@ -60,7 +63,7 @@ def test_it_keeps_days_packed(world: World, start: Starter, cli: Cli) -> None:
 def test_it_may_do_nothing_but_pack(world: World, start: Starter) -> None:
     daemon = start("--no-sweep", "--no-payments", FLIGHTCTL_SEARCH_PACKED_DAYS="1")
     assert daemon.lines[0]["loops"] == "pack"
-    until(lambda: world.one("SELECT COUNT(*) FROM packed_days") == 5, "its days")
+    until(lambda: world.one("SELECT COUNT(packed_at) FROM packed_days") == 5, "its days")
     assert daemon.end(signal.SIGTERM) == 0
 
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import bindparam, select
+from sqlalchemy import update
 
-from flightctl.core import flights, inventory, packed_days
+from flightctl.core import flights, inventory, packed_days, schedule
 from flightctl.core.database import Database, Operation
 from flightctl.core.loading import Loaded, load
 from flightctl.core.packed_days import pack_days
+from flightctl.core.schema import flights as flights_table
 from flightctl.core.schema import schedule_state
 from flightctl.core.settings import load_settings
+from flightctl.core.sql_functions import utc_now
 from tests.cluster.support import (
     DATABASE,
     ROUNDS,
@@ -115,45 +117,72 @@ def test_no_departure_moves_under_an_extension_on_another_member(
     assert world.violations_anywhere() == []
 
 
-@pytest.mark.parametrize("moment", ["_read", "_store"])
-def test_no_day_is_packed_over_a_change_on_another_member(
-    world: ClusterWorld, monkeypatch: pytest.MonkeyPatch, moment: str
-) -> None:
-    """Guard: packed_days._store writes the row of schedule_state that every change writes, and the cluster certifies
-    it. The change is committed elsewhere once the flights are read, or once the day is written but not committed."""
-    assert _packed_beside_a_cancel(world, monkeypatch, moment) == [ZM]
-
-
-def test_control_without_that_write_what_was_before_is_packed(
-    world: ClusterWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A lock would not do: it is local, and nothing in the moment before the other's commit arrives."""
-    only_looks = select(schedule_state.c.version).where(schedule_state.c.version == bindparam("read"))
-    monkeypatch.setattr(packed_days, "_UNCHANGED", only_looks)
-    assert _packed_beside_a_cancel(world, monkeypatch, "_store") == [ZM, ZMA]
-
-
 _DEPARTURE = date(2099, 12, 1)
 
 
-def _packed_beside_a_cancel(world: ClusterWorld, patch: pytest.MonkeyPatch, moment: str) -> list[str]:
-    """Pack on one member while another cancels the last of three flights; what of the journeys there were packed days
-    lead to, on any member."""
+@pytest.mark.parametrize("moment", ["_claim", "_read", "_store"])
+def test_no_day_is_packed_over_a_change_on_another_member(
+    world: ClusterWorld, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Guard: the claim and the day are one row, which the change deletes and the cluster certifies. The change is
+    committed elsewhere after the claim, after the reading, or before the commit of what was packed."""
     world.fill(seats=9)
     world.cluster.caught_up(DATABASE)
-    pack, cancel = world.runtime(**world.through(0)), world.runtime(**world.through(1))
+    packing, change = world.runtime(**world.through(0)), world.runtime(**world.through(1))
     original, left = getattr(packed_days, moment), [1]
 
     def interrupted(*args: Any) -> Any:
         result = original(*args)
-        if left and _DEPARTURE in (args[-1], getattr(args[0], "day", None)):
+        if left and _DEPARTURE in (args[0], getattr(args[0], "day", None)):
             left.clear()
-            flights.cancel(cancel, A, reason=None)
+            flights.cancel(change, A, reason=None)
         return result
 
-    patch.setattr(packed_days, moment, interrupted)
-    pack_days(pack, date=f"{_DEPARTURE}", days=1)
+    monkeypatch.setattr(packed_days, moment, interrupted)
+    pack_days(packing, date=f"{_DEPARTURE}", days=1)
     assert not left
+    assert _packed_journeys(world) == {ZM}
+
+
+def test_a_change_on_another_member_that_has_not_seen_the_claim_is_made_anew(world: ClusterWorld) -> None:
+    """Guard: packed_days._claim writes the row of schedule_state, as the change does."""
+    assert _claimed_beside_a_change(world) == {ZM}
+
+
+def test_control_a_claim_that_conflicts_with_no_change_misses_one(
+    world: ClusterWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = update(schedule_state).where(schedule_state.c.id < 0).values(updated_at=utc_now())
+    monkeypatch.setattr(packed_days, "_BEHIND_CHANGES", nothing)
+    assert _claimed_beside_a_change(world) == {ZM, ZMA}
+
+
+def _claimed_beside_a_change(world: ClusterWorld) -> set[str]:
+    """A change on one member has looked for packed days, then the day is claimed and read on another, then the change
+    commits, then what was read is kept; what the packed days lead to."""
+    world.fill(seats=9)
+    world.cluster.caught_up(DATABASE)
+    packing, change = world.runtime(**world.through(0)), world.runtime(**world.through(1))
+    read: list[Any] = []
+
+    def work(tx: Any) -> None:
+        schedule.raise_version(tx, [A])
+        tx.change(update(flights_table).where(flights_table.c.flight_id == A).values(status="CANCELLED"))
+        if not read:
+            packing.database.run(partial(packed_days._claim, _DEPARTURE, "mine"))
+            read.append(packing.database.read(partial(packed_days._read, _DEPARTURE)))
+
+    for number in (-1, 1, 2, 3):
+        packed_days._pack(packing, _DEPARTURE + timedelta(days=number))
+    change.database.run(work)
+    world.cluster.caught_up(DATABASE)
+    if not packing.database.run(partial(packed_days._store, read[0], "mine", False)):
+        packed_days._pack(packing, _DEPARTURE)
+    return _packed_journeys(world)
+
+
+def _packed_journeys(world: ClusterWorld) -> set[str]:
+    """Those that packed days lead to, on any member."""
     world.cluster.caught_up(DATABASE)
     found = set()
     for number in range(3):
@@ -161,13 +190,15 @@ def _packed_beside_a_cancel(world: ClusterWorld, patch: pytest.MonkeyPatch, mome
         for journey in (ZM, ZMA):
             if len(reader.database.read(partial(_load, journey)).timetable):
                 found.add(journey)
-    return sorted(found)
+    return found
 
 
 def _load(journey: str, tx: Any) -> Loaded:
     _, source, destination, *_ = journey.split("_")
     bounds = {"min_connection": 3600 * 10**6, "max_connection": 6 * 3600 * 10**6}
-    return load(tx, source, destination, _DEPARTURE, **bounds, packed=True)
+    loaded = load(tx, source, destination, _DEPARTURE, **bounds, packed=True)
+    assert loaded.packed
+    return loaded
 
 
 def test_what_one_member_has_committed_the_next_one_knows(world: ClusterWorld) -> None:

@@ -13,14 +13,16 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from flightctl.core import flights, packed_days
+from flightctl.core import flights, loading, packed_days
+from flightctl.core.database import Transaction
 from flightctl.core.errors import LockAcquisitionFailedError, ValidationError
-from flightctl.core.loading import load
+from flightctl.core.loading import Loaded, load
 from flightctl.core.model.schedules import ImportRequest, SeedRequest
 from flightctl.core.packed_days import keep_packed, pack_days
 from flightctl.core.runtime import Runtime
-from flightctl.core.schedule import database_now
+from flightctl.core.schedule import database_now, raise_version
 from flightctl.core.schedule_import import Import
+from flightctl.core.schema import flights as flights_table
 from flightctl.core.schema import schedule_state
 from flightctl.core.seeding import seed
 from flightctl.core.sql_functions import utc_now
@@ -32,7 +34,9 @@ ON_MYSQL = pytest.mark.parametrize("backend", ["mysql"], indirect=True)
 
 
 def packed(world: World) -> list[str]:
-    return [str(day) for (day,) in world.sql("SELECT utc_day FROM packed_days ORDER BY utc_day")]
+    return [
+        str(day) for (day,) in world.sql("SELECT utc_day FROM packed_days WHERE packed_at IS NOT NULL ORDER BY utc_day")
+    ]
 
 
 def pack(world: World, days: int = 1) -> Any:
@@ -44,15 +48,31 @@ def day(offset: int = 0) -> str:
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_against_the_oracle(world: World, number: int) -> None:
+def test_against_the_oracle(world: World, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     made = network(world, number)
     pack_days(world.runtime, date=day(-1), days=3)
     without = world.another(FLIGHTCTL_REDIS_URL="")
     asked = questions(random.Random(number), 25)
+    from_days = _counted(monkeypatch)
     assert compare(world, made, without, asked) > 50
+    assert len(from_days) > 25
+    assert all(from_days)
     compare(world, made, world.runtime, asked)
     compare(world, made, world.runtime, asked)  # where there is Redis: from there
-    assert world.search("DEL", "LHR", runtime=without).trace.packed
+
+
+def _counted(patch: pytest.MonkeyPatch) -> list[bool]:
+    """Of every question with a flight to anywhere but the destination: whether it was answered from packed days."""
+    told = []
+
+    def counting(*args: Any, **more: Any) -> Loaded:
+        loaded = load(*args, **more)
+        if loaded.timetable.middle_count or len(loaded.timetable) > loaded.timetable.first_count:
+            told.append(loaded.packed)
+        return loaded
+
+    patch.setattr(loading, "load", counting)
+    return told
 
 
 def test_what_is_packed_is_told(world: World) -> None:
@@ -60,23 +80,21 @@ def test_what_is_packed_is_told(world: World) -> None:
     assert pack(world).flights == 3
     assert packed(world) == [day(offset) for offset in range(-1, 4)]
     trace = world.search("DEL", "MAA").trace
-    assert (trace.packed, trace.rows_read, trace.flights) == (True, 1 + 2 + 2, 3)  # a row, two packed, and their counts
+    assert (trace.packed, trace.rows_read, trace.flights) == (True, 3, 3)
     assert any("flights read from packed days" in line for line in trace.lines())
 
 
 @TWO_KINDS
 def test_filters_and_connection_times_hold_as_for_rows(world: World) -> None:
-    made = network(world, 7)
-    pack_days(world.runtime, date=day(-1), days=3)
-    for bounds in ({}, {"FLIGHTCTL_SEARCH_MIN_CONNECTION": "0s", "FLIGHTCTL_SEARCH_MAX_CONNECTION": "30h"}):
+    network(world, 7)
+    for bounds in ({}, {"FLIGHTCTL_SEARCH_MIN_CONNECTION": "0s", "FLIGHTCTL_SEARCH_MAX_CONNECTION": "48h"}):
         runtime = world.another(**bounds)
+        pack_days(runtime, date=day(), days=1)
         from_days = world.search("DEL", "BOM", runtime=runtime, size=100)
         world.sql("UPDATE packed_days SET packed_at = '2020-01-01 00:00:00.000000'")
         from_rows = world.search("DEL", "BOM", runtime=runtime, size=100)
-        pack_days(world.runtime, date=day(-1), days=3)
         assert (from_days.content, from_days.total_elements) == (from_rows.content, from_rows.total_elements)
-        assert not from_rows.trace.packed
-    assert made
+        assert (from_days.trace.packed, from_rows.trace.packed) == (True, False)
 
 
 # --- fresh -----------------------------------------------------------------------------------------------------------
@@ -244,21 +262,56 @@ def test_what_is_damaged_or_missing_is_read_from_the_rows(world: World, damage: 
 
 
 @TWO_KINDS
-def test_packing_again_what_has_not_changed_writes_the_hour_alone(world: World) -> None:
+def test_what_has_not_changed_is_believed_longer_and_packing_by_hand_mends(world: World) -> None:
     world.line()
-    pack(world)
+    while keep_packed(world.runtime, 3):
+        pass
     world.sql("UPDATE packed_days SET packed_at = '2020-01-01 00:00:00.000000'")
     world.sql("UPDATE packed_airports SET arrivals = 'mark' WHERE airport = 'BOM'")
-    pack(world)
+    while keep_packed(world.runtime, 3):
+        pass
     assert world.one("SELECT COUNT(*) FROM packed_days WHERE packed_at < '2021-01-01'") == 0
     assert world.one("SELECT COUNT(*) FROM packed_airports WHERE arrivals = 'mark'") == 1
+    pack(world)
+    assert world.one("SELECT COUNT(*) FROM packed_airports WHERE arrivals = 'mark'") == 0
+
+
+@TWO_KINDS
+def test_only_what_is_packed_of_a_flight_unpacks_its_day(world: World) -> None:
+    world.line()
+    pack(world)
+    flights.update(world.runtime, "F2", seats=20)
+    flights.update(world.runtime, "F2", price="1000.00")  # as it was
+    world.booked("F2")
+    assert packed(world) == [day(offset) for offset in range(-1, 4)]
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("midnight", ["{} 00:00:00", "{}T00:00:00", "{}T23:30:00"])
+def test_an_instant_of_other_peoples_making_is_of_its_day(world: World, midnight: str) -> None:
+    """Text without a fraction sorts before the day's beginning, with a T after its end."""
+    world.flight("F1", "DEL", "BOM", at(20, day=-1))
+    world.flight("F2", "BOM", "BLR", at(1))
+    times = midnight.format(day()), f"{day(2)} 00:00:00.000000"
+    world.sql("UPDATE flights SET departure_time = %s, arrival_time = %s WHERE flight_id = 'F2'", *times)
+    pack(world)
+    assert world.one("SELECT COUNT(*) FROM packed_airports WHERE airport = 'BLR' AND utc_day = %s", day()) == 1
+
+
+@pytest.mark.parametrize("backend", ["mysql+redis"], indirect=True)
+def test_routes_in_redis_expire_with_the_packed_days_they_are_made_of(world: World) -> None:
+    world.line()
+    pack(world)
+    world.sql(f"UPDATE packed_days SET packed_at = packed_at - INTERVAL 50 MINUTE WHERE utc_day = '{day()}'")
+    world.search("DEL", "BLR")
+    assert 590 <= world.redis.ttl(f"routes:DEL:BLR:{day()}") <= 600  # type: ignore[operator]
 
 
 @TWO_KINDS
 def test_days_are_kept_packed(world: World) -> None:
     world.line()
     today = world.runtime.database.read(database_now).date()
-    world.sql("INSERT INTO packed_days VALUES ('2020-01-01', 0, 0, '', '2020-01-01 00:00:00.000000')")
+    world.sql("INSERT INTO packed_days VALUES ('2020-01-01', '', 0, '', '2020-01-01 00:00:00.000000')")
     done = set()
     while (one := keep_packed(world.runtime, 2)) is not None:
         assert one.day not in done
@@ -286,23 +339,18 @@ def test_bad_days(world: World, bad: dict[str, Any]) -> None:
 # --- races -----------------------------------------------------------------------------------------------------------
 
 
-@TWO_KINDS
-def test_a_change_between_reading_and_writing_is_not_packed_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guard: packed_days._store tests that the version is still what it was before the flights were read."""
-    world.line()
-    monkeypatch.setattr(packed_days, "_read", _read_and(lambda: _cancel_elsewhere(world)))
-    pack(world)
-    assert "F2" not in _found(world)
-    assert len(packed(world)) == 5
+def _elsewhere(world: World) -> Runtime:
+    """With connections of its own."""
+    return world.another(FLIGHTCTL_DATABASE_URL=world.backend.database_url)
 
 
-def _read_and(change: Callable[[], None], *, every_time: bool = False) -> Callable[..., Any]:
+def _read_and(change: Callable[[], Any], *, every_time: bool = False) -> Callable[..., Any]:
     """``packed_days._read``, with a change after the reading of DAY."""
     read, left = packed_days._read, [1]
 
-    def changed(tx: Any, which: date) -> Any:
-        found = read(tx, which)
-        if every_time or (which == DAY.date() and left):
+    def changed(which: date, tx: Any) -> Any:
+        found = read(which, tx)
+        if which == DAY.date() and (left or every_time):
             left.clear()
             change()
         return found
@@ -310,20 +358,29 @@ def _read_and(change: Callable[[], None], *, every_time: bool = False) -> Callab
     return changed
 
 
-def _elsewhere(world: World) -> Runtime:
-    """With connections of its own."""
-    return world.another(FLIGHTCTL_DATABASE_URL=world.backend.database_url)
-
-
 def _cancel_elsewhere(world: World) -> None:
     flights.cancel(_elsewhere(world), "F2", reason=None)
 
 
 @TWO_KINDS
-def test_control_without_the_test_of_the_version_what_was_before_is_packed(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(packed_days, "_UNCHANGED", update(schedule_state).values(updated_at=utc_now()))
+def test_a_change_between_reading_and_writing_is_not_packed_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guard: the claim, which the change takes away."""
+    world.line()
+    monkeypatch.setattr(packed_days, "_read", _read_and(lambda: _cancel_elsewhere(world)))
+    pack(world)
+    assert "F2" not in _found(world)
+    assert len(packed(world)) == 5
+
+
+@TWO_KINDS
+def test_control_without_the_claim_what_was_before_is_packed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def store(found: Any, claim: str, alike: bool, tx: Any) -> bool:
+        if tx.execute(packed_days._DAY, {"day": found.day}).first() is None:
+            tx.execute(packed_days._ADD_CLAIM, {"day": found.day, "mine": claim})
+        return original(found, claim, alike, tx)
+
+    original = packed_days._store
+    monkeypatch.setattr(packed_days, "_store", store)
     world.line()
     monkeypatch.setattr(packed_days, "_read", _read_and(lambda: _cancel_elsewhere(world)))
     pack(world)
@@ -331,7 +388,7 @@ def test_control_without_the_test_of_the_version_what_was_before_is_packed(
 
 
 @TWO_KINDS
-def test_a_schedule_that_keeps_changing_is_not_packed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_day_that_keeps_changing_is_not_packed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.line()
     prices = iter(range(1, 100))
 
@@ -339,15 +396,85 @@ def test_a_schedule_that_keeps_changing_is_not_packed(world: World, monkeypatch:
         flights.update(_elsewhere(world), "F3", price=str(next(prices)))
 
     monkeypatch.setattr(packed_days, "_read", _read_and(reprice, every_time=True))
-    with pytest.raises(LockAcquisitionFailedError, match="keeps changing"):
+    with pytest.raises(LockAcquisitionFailedError, match="keep changing"):
         pack(world)
-    assert packed(world) == []
-    assert keep_packed(world.runtime, 2) is None
+    assert day() not in packed(world)
+    assert packed_days._pack(world.runtime, DAY.date()) is None
+
+
+@TWO_KINDS
+def test_changes_of_other_days_do_not_matter(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.line()
+    world.flight("OTHER", "DEL", "BOM", at(6, day=9))
+    prices = iter(range(1, 100))
+
+    def reprice() -> None:
+        flights.update(_elsewhere(world), "OTHER", price=str(next(prices)))
+
+    monkeypatch.setattr(packed_days, "_read", _read_and(reprice, every_time=True))
+    pack(world)
+    assert next(prices) == 2
+    assert day() in packed(world)
+
+
+@TWO_KINDS
+def test_whoever_claims_it_later_packs_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.line()
+    others: list[Any] = []
+
+    def pack_too() -> None:
+        others.append(packed_days._pack(_elsewhere(world), DAY.date()))
+
+    monkeypatch.setattr(packed_days, "_read", _read_and(pack_too))
+    assert packed_days._pack(world.runtime, DAY.date()) is not None
+    assert [one.flights for one in others] == [3]
+    assert packed(world) == [day()]
+
+
+def _in_flight(world: World) -> tuple[threading.Thread, threading.Event]:
+    """A cancel of F2 that has taken packed days away, and commits half a second later."""
+    runtime, begun = _elsewhere(world), threading.Event()
+
+    def work(tx: Any) -> None:
+        raise_version(tx, ["F2"])
+        tx.change(update(flights_table).where(flights_table.c.flight_id == "F2").values(status="CANCELLED"))
+        begun.set()
+        time.sleep(0.5)
+
+    return threading.Thread(target=lambda: runtime.database.run(work)), begun
 
 
 @ON_MYSQL
-def test_a_change_that_comes_while_a_day_is_written_waits_and_unpacks_it(world: World) -> None:
-    """Guard: the row of schedule_state, which the packing writes before anything else and every change, too."""
+def test_a_day_is_read_behind_the_changes_that_are_on_their_way(world: World) -> None:
+    """Guard: packed_days._claim writes the row of schedule_state."""
+    world.line()
+    assert "F2" not in _packed_beside_a_change(world)
+
+
+@ON_MYSQL
+def test_control_a_claim_that_waits_for_nobody_is_not_seen_by_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = update(schedule_state).where(schedule_state.c.id < 0).values(updated_at=utc_now())
+    monkeypatch.setattr(packed_days, "_BEHIND_CHANGES", nothing)
+    world.line()
+    assert "F2" in _packed_beside_a_change(world)
+
+
+def _packed_beside_a_change(world: World) -> list[str]:
+    change, begun = _in_flight(world)
+    change.start()
+    assert begun.wait(10)
+    pack(world)
+    change.join(10)
+    world.stale.add("F2")
+    return _found(world)
+
+
+@ON_MYSQL
+def test_a_change_that_comes_while_a_day_is_written_waits_and_unpacks_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.line()
     other = _elsewhere(world)
     other.database.read(database_now)
@@ -358,21 +485,17 @@ def test_a_change_that_comes_while_a_day_is_written_waits_and_unpacks_it(world: 
         flights.cancel(other, "F2", reason=None)
         ended.append(time.monotonic())
 
-    class Interrupted:
-        """The digest, asked for once the row of schedule_state is written."""
+    def insert(tx: Any, statement: Any, rows: Any) -> None:
+        original(tx, statement, rows)
+        if rows[0].get("utc_day") == DAY.date() and not threads:
+            threads.append(threading.Thread(target=cancel))
+            threads[0].start()
+            time.sleep(0.5)
+            assert not ended, "the change did not wait"
 
-        def __get__(self, found: Any, _owner: Any) -> str:
-            if found.day == DAY.date() and not threads:
-                threads.append(threading.Thread(target=cancel))
-                threads[0].start()
-                time.sleep(0.5)
-                assert not ended, "the change did not wait"
-            return original.__get__(found)  # type: ignore[no-any-return]
-
-    original: Any = packed_days.PackedDay.digest
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(packed_days.PackedDay, "digest", Interrupted())
-        pack(world)
+    original = Transaction.insert
+    monkeypatch.setattr(Transaction, "insert", insert)
+    pack(world)
     threads[0].join(10)
     assert ended
     assert day() not in packed(world)

@@ -12,10 +12,11 @@ from flightctl.core import lists, replicas, schedule
 from flightctl.core.database import Database
 from flightctl.core.doctor import examine
 from flightctl.core.errors import ConfigError, InvalidFlightError
+from flightctl.core.packed_days import pack_days
 from flightctl.core.replicas import lag_of
 from flightctl.core.runtime import Runtime
 from flightctl.core.settings import load_settings
-from tests.builders import World, at
+from tests.builders import DAY, World, at
 from tests.clusters import wait_until
 from tests.conftest import Backend, _database_name, _private, _upgrade
 from tests.faults import LOOPBACK, free_port
@@ -124,6 +125,20 @@ def test_a_replica_that_has_not_heard_of_a_change_of_the_schedule_is_passed_over
     world.runtime.database.run(lambda tx: schedule.raise_version(tx, ()))
     runtime = _reading(world, copy.backend.database_url)
     assert {found.flight_identifier for found in world.search(runtime=runtime).content} == {"F1", "F2"}
+
+
+@pytest.mark.parametrize("backend", ["mysql"], indirect=True)
+def test_a_search_of_packed_days_needs_the_primary_no_more_than_one_of_rows(world: World, copy: World) -> None:
+    copy.line()
+    pack_days(copy.runtime, date=f"{DAY:%Y-%m-%d}", days=1)
+    runtime = _reading(world, copy.backend.database_url)
+    result = world.search("DEL", "MAA", runtime=runtime)
+    assert (result.total_elements, result.trace.packed) == (1, True)
+    away = world.another(
+        FLIGHTCTL_DATABASE_URL=f"mysql+pymysql://u:p@{LOOPBACK}:{free_port()}/x",
+        FLIGHTCTL_DATABASE_READ_URLS=copy.backend.database_url,
+    )
+    assert world.search("DEL", "MAA", runtime=away).total_elements == 1
 
 
 @on_mysql

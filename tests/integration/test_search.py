@@ -653,3 +653,10 @@ def test_precompute_without_redis(world: World) -> None:
 def test_bad_precompute(world: World, bad: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         precompute(world.runtime, **{"date": "today", "days": 1, "top": 1, **bad})
+
+
+def test_an_id_of_other_peoples_making_does_no_harm(world: World) -> None:
+    """A flight id has no ``_``. Twice: with Redis, the second time from there."""
+    world.flight("X_1")
+    for _ in range(2):
+        assert [i.flight_identifier for i in world.search().content] == ["X_1"]

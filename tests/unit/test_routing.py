@@ -438,7 +438,7 @@ def packed(body: bytes) -> bytes:
     """Sound around a body that may not be."""
     compressed = zlib.compress(body)
     rest = struct.pack("<I", len(body)) + compressed
-    return b"FRT1" + struct.pack("<I", zlib.crc32(rest)) + rest
+    return b"FRT2" + struct.pack("<I", zlib.crc32(rest)) + rest
 
 
 SAMPLE = pack(timetable(network(1, 90, 3), "DEL", "LHR"))
@@ -463,9 +463,9 @@ def test_an_empty_timetable_survives_packing():
 
 @given(st.binary(max_size=200))
 @example(b"")
-@example(b"FRT1")
+@example(b"FRT2")
 def test_rubbish_is_refused(data):
-    for rubbish in (data, b"FRT1" + data, SAMPLE[:12] + data, SAMPLE + data + b"\0"):
+    for rubbish in (data, b"FRT2" + data, SAMPLE[:12] + data, SAMPLE + data + b"\0"):
         with pytest.raises(ValueError):
             unpack(rubbish)
 
@@ -543,14 +543,14 @@ def test_a_claim_of_much_data_is_refused_before_it_is_believed():
     bomb = zlib.compress(bytes(200 * 2**20), 9)
     for rest in (struct.pack("<I", 2**32 - 1) + bomb, struct.pack("<I", 100) + bomb):
         with pytest.raises(ValueError):
-            unpack(b"FRT1" + struct.pack("<I", zlib.crc32(rest)) + rest)
+            unpack(b"FRT2" + struct.pack("<I", zlib.crc32(rest)) + rest)
     with pytest.raises(ValueError):
         unpack(packed(body))
 
 
 def test_what_cannot_be_read_back_is_not_packed():
-    with pytest.raises(ValueError, match="contains"):
-        pack(timetable([flight("A_1", "DEL", "LHR", NOON)], "DEL", "LHR"))
+    with pytest.raises(ValueError, match="two lines"):
+        pack(timetable([flight("A\n1", "DEL", "LHR", NOON)], "DEL", "LHR"))
     table = timetable([flight("A1", "DEL", "LHR", NOON)], "DEL", "LHR")
     with pytest.raises(ValueError, match="cannot be packed"):
         pack(replace(table, prices=[2**63]))

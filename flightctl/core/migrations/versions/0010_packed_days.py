@@ -19,10 +19,10 @@ def upgrade() -> None:
     op.create_table(
         "packed_days",
         sa.Column("utc_day", sa.Date(), nullable=False),
-        sa.Column("flights", sa.Integer(), nullable=False),
+        sa.Column("claim", sa.String(length=16), nullable=False),
         sa.Column("longest", sa.BigInteger(), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
-        sa.Column("packed_at", INSTANT, nullable=False),
+        sa.Column("packed_at", INSTANT, nullable=True),
         sa.PrimaryKeyConstraint("utc_day"),
         mysql_engine="InnoDB",
         mysql_charset="utf8mb4",
