@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
-from flightctl.core import database, database_tries
+from flightctl.core import database, database_tries, flights, packed_days, schedule
+from flightctl.core.loading import Loaded, load
+from flightctl.core.schema import flights as flights_table
 from tests.checker import violations
 from tests.clusters import Galera
 from tests.concurrency import crew as acts
 from tests.concurrency.crew import Crew, Job, make_runtime, perform
-from tests.concurrency.support import World, Z, recover
+from tests.concurrency.support import ZM, ZMA, A, World, Z, recover
 from tests.concurrency.test_storm import SPARE, Storm, _agree
 from tests.concurrency.test_unknown import COMMANDS, at_commit
 from tests.conftest import Backend
@@ -22,6 +27,10 @@ from tests.faults import TcpProxy
 from tests.groups import GroupReplication
 
 DATABASE = "cluster"
+DEPARTURE = date(2099, 12, 1)
+"""Of the flights of ``World.fill``."""
+MOMENTS = ("_claim", "_read", "_store")
+"""Of the packing of a day."""
 ROUNDS = 4  # attempts of each of the twelve writers
 
 
@@ -122,6 +131,71 @@ def lose_a_commit(world: ClusterWorld, proxy: TcpProxy, name: str, action: Any, 
     assert {field: told.value[field] for field in expected} == expected
     assert waits, "it did not wait for what the cluster had committed"
     assert world.problems() == []
+
+
+def pack_beside_a_cancel(world: ClusterWorld, patch: pytest.MonkeyPatch, moment: str) -> set[str]:
+    """A day is packed on one member while a flight of it is cancelled on another: after the claim, after the reading, or
+    before the commit of what was packed. What the packed days lead to."""
+    world.fill(seats=9)
+    world.cluster.caught_up(DATABASE)
+    packing, change = world.runtime(**world.through(0)), world.runtime(**world.through(1))
+    original, left = getattr(packed_days, moment), [1]
+
+    def interrupted(*args: Any) -> Any:
+        result = original(*args)
+        if left and DEPARTURE in (args[0], getattr(args[0], "day", None)):
+            left.clear()
+            flights.cancel(change, A, reason=None)
+        return result
+
+    patch.setattr(packed_days, moment, interrupted)
+    packed_days.pack_days(packing, date=f"{DEPARTURE}", days=1)
+    assert not left
+    return _packed_journeys(world)
+
+
+def claim_beside_a_change(world: ClusterWorld) -> set[str]:
+    """A change on one member has looked for packed days, then the day is claimed and read on another, then the change
+    commits, then what was read is kept; what the packed days lead to."""
+    world.fill(seats=9)
+    world.cluster.caught_up(DATABASE)
+    packing, change = world.runtime(**world.through(0)), world.runtime(**world.through(1))
+    read: list[Any] = []
+
+    def work(tx: Any) -> None:
+        schedule.raise_version(tx, [A])
+        tx.change(update(flights_table).where(flights_table.c.flight_id == A).values(status="CANCELLED"))
+        if not read:
+            packing.database.run(partial(packed_days._claim, DEPARTURE, "mine"))
+            read.append(packing.database.read(partial(packed_days._read, DEPARTURE)))
+
+    for number in (-1, 1, 2, 3):
+        packed_days._pack(packing, DEPARTURE + timedelta(days=number))
+    change.database.run(work)
+    world.cluster.caught_up(DATABASE)
+    if not packing.database.run(partial(packed_days._store, read[0], "mine", False)):
+        packed_days._pack(packing, DEPARTURE)
+    return _packed_journeys(world)
+
+
+def _packed_journeys(world: ClusterWorld) -> set[str]:
+    """Those that packed days lead to, on any member."""
+    world.cluster.caught_up(DATABASE)
+    found = set()
+    for number in range(3):
+        reader = world.runtime(**world.through(number))
+        for journey in (ZM, ZMA):
+            if len(reader.database.read(partial(_load, journey)).timetable):
+                found.add(journey)
+    return found
+
+
+def _load(journey: str, tx: Any) -> Loaded:
+    _, source, destination, *_ = journey.split("_")
+    bounds = {"min_connection": 3600 * 10**6, "max_connection": 6 * 3600 * 10**6}
+    loaded = load(tx, source, destination, DEPARTURE, **bounds, packed=True)
+    assert loaded.packed
+    return loaded
 
 
 class ClusterStorm(Storm):

@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import date, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
-from flightctl.core import flights, inventory, packed_days, schedule
+from flightctl.core import flights, inventory, packed_days
 from flightctl.core.database import Database, Operation
-from flightctl.core.loading import Loaded, load
-from flightctl.core.packed_days import pack_days
-from flightctl.core.schema import flights as flights_table
 from flightctl.core.schema import schedule_state
 from flightctl.core.settings import load_settings
 from flightctl.core.sql_functions import utc_now
 from tests.cluster.support import (
     DATABASE,
+    MOMENTS,
     ROUNDS,
     STORM,
     ClusterWorld,
     buy_without_retry,
+    claim_beside_a_change,
     hot_flight,
     lose_a_commit,
+    pack_beside_a_cancel,
     storm,
     uses,
 )
 from tests.clusters import Galera, GaleraNode, wait_until
 from tests.concurrency import crew as acts
 from tests.concurrency.crew import Crew, Job, codes, perform
-from tests.concurrency.support import ZM, ZMA, A, Z, after_first
+from tests.concurrency.support import ZM, ZMA, Z, after_first
 from tests.concurrency.test_extend import departs_soon, outliving
 from tests.concurrency.test_unknown import AFTER, BEFORE
 from tests.conftest import Cli
@@ -117,36 +115,17 @@ def test_no_departure_moves_under_an_extension_on_another_member(
     assert world.violations_anywhere() == []
 
 
-_DEPARTURE = date(2099, 12, 1)
-
-
-@pytest.mark.parametrize("moment", ["_claim", "_read", "_store"])
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_no_day_is_packed_over_a_change_on_another_member(
     world: ClusterWorld, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """Guard: the claim and the day are one row, which the change deletes and the cluster certifies. The change is
-    committed elsewhere after the claim, after the reading, or before the commit of what was packed."""
-    world.fill(seats=9)
-    world.cluster.caught_up(DATABASE)
-    packing, change = world.runtime(**world.through(0)), world.runtime(**world.through(1))
-    original, left = getattr(packed_days, moment), [1]
-
-    def interrupted(*args: Any) -> Any:
-        result = original(*args)
-        if left and _DEPARTURE in (args[0], getattr(args[0], "day", None)):
-            left.clear()
-            flights.cancel(change, A, reason=None)
-        return result
-
-    monkeypatch.setattr(packed_days, moment, interrupted)
-    pack_days(packing, date=f"{_DEPARTURE}", days=1)
-    assert not left
-    assert _packed_journeys(world) == {ZM}
+    """Guard: the claim and the day are one row, which the change deletes and the cluster certifies."""
+    assert pack_beside_a_cancel(world, monkeypatch, moment) == {ZM}
 
 
 def test_a_change_on_another_member_that_has_not_seen_the_claim_is_made_anew(world: ClusterWorld) -> None:
     """Guard: packed_days._claim writes the row of schedule_state, as the change does."""
-    assert _claimed_beside_a_change(world) == {ZM}
+    assert claim_beside_a_change(world) == {ZM}
 
 
 def test_control_a_claim_that_conflicts_with_no_change_misses_one(
@@ -154,51 +133,7 @@ def test_control_a_claim_that_conflicts_with_no_change_misses_one(
 ) -> None:
     nothing = update(schedule_state).where(schedule_state.c.id < 0).values(updated_at=utc_now())
     monkeypatch.setattr(packed_days, "_BEHIND_CHANGES", nothing)
-    assert _claimed_beside_a_change(world) == {ZM, ZMA}
-
-
-def _claimed_beside_a_change(world: ClusterWorld) -> set[str]:
-    """A change on one member has looked for packed days, then the day is claimed and read on another, then the change
-    commits, then what was read is kept; what the packed days lead to."""
-    world.fill(seats=9)
-    world.cluster.caught_up(DATABASE)
-    packing, change = world.runtime(**world.through(0)), world.runtime(**world.through(1))
-    read: list[Any] = []
-
-    def work(tx: Any) -> None:
-        schedule.raise_version(tx, [A])
-        tx.change(update(flights_table).where(flights_table.c.flight_id == A).values(status="CANCELLED"))
-        if not read:
-            packing.database.run(partial(packed_days._claim, _DEPARTURE, "mine"))
-            read.append(packing.database.read(partial(packed_days._read, _DEPARTURE)))
-
-    for number in (-1, 1, 2, 3):
-        packed_days._pack(packing, _DEPARTURE + timedelta(days=number))
-    change.database.run(work)
-    world.cluster.caught_up(DATABASE)
-    if not packing.database.run(partial(packed_days._store, read[0], "mine", False)):
-        packed_days._pack(packing, _DEPARTURE)
-    return _packed_journeys(world)
-
-
-def _packed_journeys(world: ClusterWorld) -> set[str]:
-    """Those that packed days lead to, on any member."""
-    world.cluster.caught_up(DATABASE)
-    found = set()
-    for number in range(3):
-        reader = world.runtime(**world.through(number))
-        for journey in (ZM, ZMA):
-            if len(reader.database.read(partial(_load, journey)).timetable):
-                found.add(journey)
-    return found
-
-
-def _load(journey: str, tx: Any) -> Loaded:
-    _, source, destination, *_ = journey.split("_")
-    bounds = {"min_connection": 3600 * 10**6, "max_connection": 6 * 3600 * 10**6}
-    loaded = load(tx, source, destination, _DEPARTURE, **bounds, packed=True)
-    assert loaded.packed
-    return loaded
+    assert claim_beside_a_change(world) == {ZM, ZMA}
 
 
 def test_what_one_member_has_committed_the_next_one_knows(world: ClusterWorld) -> None:

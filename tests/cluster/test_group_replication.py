@@ -15,24 +15,31 @@ from typing import Any
 
 import pymysql
 import pytest
+from sqlalchemy import update
 
+from flightctl.core import packed_days
 from flightctl.core.database import Database, Operation
+from flightctl.core.schema import schedule_state
 from flightctl.core.settings import load_settings
+from flightctl.core.sql_functions import utc_now
 from tests.cluster.support import (
     DATABASE,
+    MOMENTS,
     ROUNDS,
     STORM,
     ClusterWorld,
     buy_without_retry,
+    claim_beside_a_change,
     hot_flight,
     lose_a_commit,
+    pack_beside_a_cancel,
     storm,
     uses,
 )
 from tests.clusters import wait_until
 from tests.concurrency import crew as acts
 from tests.concurrency.crew import Crew, Job, codes, perform
-from tests.concurrency.support import ZM, Z
+from tests.concurrency.support import ZM, ZMA, Z
 from tests.concurrency.test_unknown import AFTER, BEFORE
 from tests.conftest import Cli, _upgrade
 from tests.faults import LOOPBACK, TcpProxy
@@ -156,6 +163,27 @@ def test_a_hold_ends_once_whichever_members_end_it(world: ClusterWorld, crew: Cr
     assert set(codes(told)) <= {"done", "INVALID_STATE", "HOLD_EXPIRED", "VALIDATION_ERROR"}, told
     assert world.problems() == []
     assert world.violations_anywhere() == []
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_no_day_is_packed_over_a_change_on_another_member(
+    world: ClusterWorld, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Guard: the claim and the day are one row, which the change deletes and the cluster certifies."""
+    assert pack_beside_a_cancel(world, monkeypatch, moment) == {ZM}
+
+
+def test_a_change_on_another_member_that_has_not_seen_the_claim_is_made_anew(world: ClusterWorld) -> None:
+    """Guard: packed_days._claim writes the row of schedule_state, as the change does."""
+    assert claim_beside_a_change(world) == {ZM}
+
+
+def test_control_a_claim_that_conflicts_with_no_change_misses_one(
+    world: ClusterWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = update(schedule_state).where(schedule_state.c.id < 0).values(updated_at=utc_now())
+    monkeypatch.setattr(packed_days, "_BEHIND_CHANGES", nothing)
+    assert claim_beside_a_change(world) == {ZM, ZMA}
 
 
 def test_what_one_member_has_committed_the_next_one_knows(world: ClusterWorld) -> None:
