@@ -31,6 +31,8 @@ LATE_SECONDS: Final = 15.0
 WATCH_SECONDS: Final = 5.0
 PACK_SECONDS: Final = 5.0
 """Between looks for days that a change of the schedule has unpacked."""
+NEXT_DAY_SECONDS: Final = 1.0
+"""Between days to pack: each claim makes changes that are on their way on other members of a cluster begin anew."""
 _BACKOFF_START, _BACKOFF_LIMIT = 0.5, 10.0
 _CONTINUE_AT_ONCE: Final = 0.0
 
@@ -208,7 +210,7 @@ class Daemon:
         if packed is None:
             return PACK_SECONDS
         say("packed", day=packed.day, flights=packed.flights)
-        return _CONTINUE_AT_ONCE
+        return NEXT_DAY_SECONDS
 
     def _beat(self) -> None:
         """Say that the healthy loops are alive, and at the end that they are gone."""

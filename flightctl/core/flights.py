@@ -212,8 +212,7 @@ def update(
         return inventory.to_flight(tx.execute(BY_ID, {"id": flight_id}).one()), bool(values), version
 
     flight, changed, version = inventory.change_seats(runtime, [flight_id], work)
-    if changed:
-        runtime.cache.publish_schedule_version(version)
+    runtime.cache.publish_schedule_version(version)  # a change whose COMMIT got no answer looks like none
     affected = runtime.database.read(lambda tx: affected_bookings.disrupted_by(tx, flight_id))
     if plan is not None:
         plan_file.write_plan(plan, make_plan(runtime, flight_id))

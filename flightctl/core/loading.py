@@ -60,7 +60,7 @@ class Loaded:
     @property
     def believed_seconds(self) -> int:
         """So long others may be told of it: an hour after the flights were read, packed or not."""
-        return max(1, round(BELIEVED_SECONDS - (self.packed_for or 0)))
+        return min(BELIEVED_SECONDS, max(1, round(BELIEVED_SECONDS - (self.packed_for or 0))))  # clocks may differ
 
 
 def load(

@@ -250,9 +250,10 @@ packed_days = Table(
     metadata,
     Column("utc_day", Date, primary_key=True),
     Column("claim", String(16), nullable=False),  # of whoever packed it last, or is packing it
+    Column("claimed_at", UtcDateTime, nullable=False),
     Column("longest", BigInteger, nullable=False),  # microseconds that the longest of its flights flies
     Column("digest", String(64), nullable=False),
-    Column("packed_at", UtcDateTime),  # NULL: claimed only
+    Column("packed_at", UtcDateTime),  # of what is packed, when it was claimed; NULL: nothing is
 )
 
 packed_airports = Table(

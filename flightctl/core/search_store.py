@@ -146,21 +146,24 @@ def seat_counts(runtime: Runtime, asked: Sequence[Asked], trace: SearchTrace) ->
     flight_ids = asked[0].timetable.ids
     if len(asked) > 1:  # a flight may be in the timetables of two days
         flight_ids = list(dict.fromkeys(flight_id for one in asked for flight_id in one.timetable.ids))
+    cached = runtime.cache.enabled
     with trace.timing("cache"):
-        counts = runtime.cache.seats(flight_ids) if runtime.cache.enabled else {}
+        counts = runtime.cache.seats(flight_ids) if cached else {}
     missing = [flight_id for flight_id in flight_ids if flight_id not in counts]
     trace.counts_hit, trace.counts_missed = len(counts), len(missing)
     if missing:
-        found, read_at = _missing(runtime, missing, [one.loaded for one in asked if one.loaded], trace)
+        # What gets into the cache, which all machines look at, is the primary's.
+        store = runtime.database if cached else runtime.reader
+        found, read_at = _missing(store, missing, [one.loaded for one in asked if one.loaded], trace)
         counts.update((flight_id, count.seats) for flight_id, count in found.items())
-        if runtime.cache.enabled and time.monotonic() - read_at < _STALE_SECONDS:
+        if cached and time.monotonic() - read_at < _STALE_SECONDS:
             with trace.timing("cache"):
                 runtime.cache.publish_seats(found)
     return counts
 
 
 def _missing(
-    runtime: Runtime, flight_ids: Sequence[str], loaded: Sequence["Loaded"], trace: SearchTrace
+    store: "Database | Reader", flight_ids: Sequence[str], loaded: Sequence["Loaded"], trace: SearchTrace
 ) -> tuple[dict[str, SeatCount], float]:
     """Counts from the database, and when it was asked for the first of them (monotonic)."""
     read = {flight_id: count for one in loaded for flight_id, count in one.counts.items()}
@@ -171,8 +174,6 @@ def _missing(
         from flightctl.core import inventory
 
         with trace.timing("database"):
-            # What gets into the cache, which all machines look at, is the primary's.
-            store = runtime.database if runtime.cache.enabled else runtime.reader
             fetched = store.read(lambda tx: inventory.counts(tx, rest))
         trace.rows_read += 0 if trace.packed else len(fetched)
         found.update(fetched)

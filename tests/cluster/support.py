@@ -61,6 +61,11 @@ class ClusterWorld(World):
             super().execute(self.cluster.wait)
         return super().execute(sql, params)
 
+    def settle(self) -> None:
+        """Until every member knows what any has committed."""
+        for execute in self.cluster.caught_up(DATABASE):
+            execute("SELECT 1")
+
     def violations_anywhere(self) -> list[str]:
         """What the independent checker finds on any member, and where members differ."""
         found = []
@@ -137,7 +142,7 @@ def pack_beside_a_cancel(world: ClusterWorld, patch: pytest.MonkeyPatch, moment:
     """A day is packed on one member while a flight of it is cancelled on another: after the claim, after the reading, or
     before the commit of what was packed. What the packed days lead to."""
     world.fill(seats=9)
-    world.cluster.caught_up(DATABASE)
+    world.settle()
     packing, change = world.runtime(**world.through(0)), world.runtime(**world.through(1))
     original, left = getattr(packed_days, moment), [1]
 
@@ -158,7 +163,7 @@ def claim_beside_a_change(world: ClusterWorld) -> set[str]:
     """A change on one member has looked for packed days, then the day is claimed and read on another, then the change
     commits, then what was read is kept; what the packed days lead to."""
     world.fill(seats=9)
-    world.cluster.caught_up(DATABASE)
+    world.settle()
     packing, change = world.runtime(**world.through(0)), world.runtime(**world.through(1))
     read: list[Any] = []
 
@@ -167,12 +172,12 @@ def claim_beside_a_change(world: ClusterWorld) -> set[str]:
         tx.change(update(flights_table).where(flights_table.c.flight_id == A).values(status="CANCELLED"))
         if not read:
             packing.database.run(partial(packed_days._claim, DEPARTURE, "mine"))
-            read.append(packing.database.read(partial(packed_days._read, DEPARTURE)))
+            read.append(packing.database.read(partial(packed_days._read, DEPARTURE, "mine")))
 
     for number in (-1, 1, 2, 3):
         packed_days._pack(packing, DEPARTURE + timedelta(days=number))
     change.database.run(work)
-    world.cluster.caught_up(DATABASE)
+    world.settle()
     if not packing.database.run(partial(packed_days._store, read[0], "mine", False)):
         packed_days._pack(packing, DEPARTURE)
     return _packed_journeys(world)
@@ -180,7 +185,7 @@ def claim_beside_a_change(world: ClusterWorld) -> set[str]:
 
 def _packed_journeys(world: ClusterWorld) -> set[str]:
     """Those that packed days lead to, on any member."""
-    world.cluster.caught_up(DATABASE)
+    world.settle()
     found = set()
     for number in range(3):
         reader = world.runtime(**world.through(number))

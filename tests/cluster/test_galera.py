@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from flightctl.core.settings import load_settings
 from flightctl.core.sql_functions import utc_now
 from tests.cluster.support import (
     DATABASE,
+    DEPARTURE,
     MOMENTS,
     ROUNDS,
     STORM,
@@ -32,7 +34,7 @@ from tests.cluster.support import (
 from tests.clusters import Galera, GaleraNode, wait_until
 from tests.concurrency import crew as acts
 from tests.concurrency.crew import Crew, Job, codes, perform
-from tests.concurrency.support import ZM, ZMA, Z, after_first
+from tests.concurrency.support import ZM, ZMA, A, Z, after_first
 from tests.concurrency.test_extend import departs_soon, outliving
 from tests.concurrency.test_unknown import AFTER, BEFORE
 from tests.conftest import Cli
@@ -106,11 +108,11 @@ def test_no_departure_moves_under_an_extension_on_another_member(
     but not in the moment before that arrives."""
     monkeypatch.setattr(inventory._DEPARTURES, "_for_update_arg", None)
     booking, local = departs_soon(world)
-    world.cluster.caught_up(DATABASE)
+    world.settle()
     extend, move = world.runtime(**world.through(0)), world.runtime(**world.through(1))
     with after_first(inventory, "departures", lambda: flights.update(move, Z, departure=local)):
         acts.extend(extend, booking, 86400)
-    world.cluster.caught_up(DATABASE)
+    world.settle()
     assert outliving(world) == 0
     assert world.violations_anywhere() == []
 
@@ -126,6 +128,26 @@ def test_no_day_is_packed_over_a_change_on_another_member(
 def test_a_change_on_another_member_that_has_not_seen_the_claim_is_made_anew(world: ClusterWorld) -> None:
     """Guard: packed_days._claim writes the row of schedule_state, as the change does."""
     assert claim_beside_a_change(world) == {ZM}
+
+
+def test_a_day_is_read_from_no_member_that_does_not_know_of_its_claim(world: ClusterWorld, galera: Galera) -> None:
+    """It would not know of changes before the claim either."""
+    world.fill(seats=9)
+    world.settle()
+    claiming, reading, changing = (world.runtime(**world.through(number)) for number in range(3))
+    reading.database.read(lambda tx: tx)
+    behind = galera.nodes[1].admin()
+    with behind.cursor() as cursor:
+        cursor.execute("FLUSH TABLES WITH READ LOCK")  # it applies nothing
+        flights.cancel(changing, A, reason=None)
+        claiming.database.run(partial(packed_days._claim, DEPARTURE, "mine"))
+        read = partial(packed_days._read, DEPARTURE, "mine")
+        assert reading.database.read(read) is None
+        cursor.execute("UNLOCK TABLES")
+    behind.close()
+    found = reading.database.read(read, operation=Operation(up_to_date=True))
+    assert found is not None
+    assert found.flights == 2
 
 
 def test_control_a_claim_that_conflicts_with_no_change_misses_one(

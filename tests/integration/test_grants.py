@@ -67,7 +67,7 @@ def _beat(_world: World, account: Runtime) -> Any:
 
 
 def _outdated(world: World) -> None:
-    world.sql("INSERT INTO packed_days VALUES ('2020-01-01', '', 0, '', %s)", LONG_AGO)
+    world.sql("INSERT INTO packed_days VALUES ('2020-01-01', '', %s, 0, '', %s)", LONG_AGO, LONG_AGO)
 
 
 def _add(_world: World, account: Runtime) -> Any:

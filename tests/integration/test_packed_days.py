@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import bindparam, literal, update
 
 from flightctl.core import flights, loading, packed_days
 from flightctl.core.database import Transaction
@@ -23,11 +24,13 @@ from flightctl.core.runtime import Runtime
 from flightctl.core.schedule import database_now, raise_version
 from flightctl.core.schedule_import import Import
 from flightctl.core.schema import flights as flights_table
+from flightctl.core.schema import packed_days as packed_days_table
 from flightctl.core.schema import schedule_state
 from flightctl.core.seeding import seed
 from flightctl.core.sql_functions import utc_now
-from tests.builders import DAY, World, at
+from tests.builders import DAY, LONG_AGO, World, at
 from tests.integration.test_search import compare, network, questions
+from tests.servers import mysql_connection
 
 TWO_KINDS = pytest.mark.parametrize("backend", ["sqlite", "mysql"], indirect=True)
 ON_MYSQL = pytest.mark.parametrize("backend", ["mysql"], indirect=True)
@@ -266,7 +269,7 @@ def test_what_has_not_changed_is_believed_longer_and_packing_by_hand_mends(world
     world.line()
     while keep_packed(world.runtime, 3):
         pass
-    world.sql("UPDATE packed_days SET packed_at = '2020-01-01 00:00:00.000000'")
+    world.sql(f"UPDATE packed_days SET packed_at = '{LONG_AGO}', claimed_at = '{LONG_AGO}'")
     world.sql("UPDATE packed_airports SET arrivals = 'mark' WHERE airport = 'BOM'")
     while keep_packed(world.runtime, 3):
         pass
@@ -311,7 +314,7 @@ def test_routes_in_redis_expire_with_the_packed_days_they_are_made_of(world: Wor
 def test_days_are_kept_packed(world: World) -> None:
     world.line()
     today = world.runtime.database.read(database_now).date()
-    world.sql("INSERT INTO packed_days VALUES ('2020-01-01', '', 0, '', '2020-01-01 00:00:00.000000')")
+    world.sql(f"INSERT INTO packed_days VALUES ('2020-01-01', '', '{LONG_AGO}', 0, '', '{LONG_AGO}')")
     done = set()
     while (one := keep_packed(world.runtime, 2)) is not None:
         assert one.day not in done
@@ -322,8 +325,7 @@ def test_days_are_kept_packed(world: World) -> None:
     again = keep_packed(world.runtime, 2)
     assert again is not None
     assert (again.day, again.flights) == (DAY.date(), 2)
-    half_an_hour = "2020-01-01 00:00:00.000000"
-    world.sql(f"UPDATE packed_days SET packed_at = '{half_an_hour}' WHERE utc_day = '{today}'")
+    world.sql(f"UPDATE packed_days SET packed_at = '{LONG_AGO}', claimed_at = '{LONG_AGO}' WHERE utc_day = '{today}'")
     again = keep_packed(world.runtime, 2)
     assert again is not None
     assert again.day == today
@@ -348,8 +350,8 @@ def _read_and(change: Callable[[], Any], *, every_time: bool = False) -> Callabl
     """``packed_days._read``, with a change after the reading of DAY."""
     read, left = packed_days._read, [1]
 
-    def changed(which: date, tx: Any) -> Any:
-        found = read(which, tx)
+    def changed(which: date, claim: str, tx: Any) -> Any:
+        found = read(which, claim, tx)
         if which == DAY.date() and (left or every_time):
             left.clear()
             change()
@@ -418,17 +420,77 @@ def test_changes_of_other_days_do_not_matter(world: World, monkeypatch: pytest.M
 
 
 @TWO_KINDS
-def test_whoever_claims_it_later_packs_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_day_that_somebody_packs_is_left_to_him(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.line()
     others: list[Any] = []
 
-    def pack_too() -> None:
+    def look() -> None:
         others.append(packed_days._pack(_elsewhere(world), DAY.date()))
+        others.append(day() in [str(one) for one in _cared_for(world)])
 
-    monkeypatch.setattr(packed_days, "_read", _read_and(pack_too))
+    monkeypatch.setattr(packed_days, "_read", _read_and(look))
     assert packed_days._pack(world.runtime, DAY.date()) is not None
-    assert [one.flights for one in others] == [3]
+    assert others == [None, True]
     assert packed(world) == [day()]
+
+
+def _cared_for(world: World) -> set[date]:
+    return _elsewhere(world).database.read(packed_days._look)[1]
+
+
+@TWO_KINDS
+def test_what_a_dead_one_has_claimed_is_taken_over(world: World) -> None:
+    world.line()
+    world.runtime.database.run(partial(packed_days._claim, DAY.date(), "dead"))
+    assert packed_days._pack(world.runtime, DAY.date()) is None
+    age = threading.Timer(0.5, lambda: Later(world.backend).sql("UPDATE packed_days SET claimed_at = %s", LONG_AGO))
+    age.start()
+    pack(world)  # by hand it is waited for
+    age.join()
+    assert day() in packed(world)
+
+
+class Later(World):
+    """For another thread: with a connection of its own."""
+
+    @property
+    def _connection(self) -> Any:
+        made = self.backend._sqlite() if self.backend.is_sqlite else mysql_connection(self.backend.database_url)
+        return made
+
+
+@TWO_KINDS
+def test_a_claim_of_others_is_not_taken_for_ones_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guard: packed_days._KEEP names the claim. Read; changed, and so unclaimed; claimed by somebody else; kept?"""
+    world.line()
+    monkeypatch.setattr(packed_days, "_read", _read_and(lambda: _cancel_and_claim(world)))
+    assert packed_days._pack(world.runtime, DAY.date()) is None
+    assert packed(world) == []
+    found = world.runtime.database.read(partial(packed_days._read, DAY.date(), "other"))
+    assert found is not None
+    assert found.flights == 2
+    assert world.runtime.database.run(partial(packed_days._store, found, "other", False))
+    assert packed(world) == [day()]
+
+
+@TWO_KINDS
+def test_control_a_claim_without_a_name_keeps_what_was_before(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    nameless = update(packed_days_table).where(packed_days._OF_DAY, literal("") != bindparam("mine"))
+    kept = nameless.values(
+        longest=bindparam("flying"), digest=bindparam("made"), packed_at=packed_days_table.c.claimed_at
+    )
+    monkeypatch.setattr(packed_days, "_KEEP", kept)
+    world.line()
+    monkeypatch.setattr(packed_days, "_read", _read_and(lambda: _cancel_and_claim(world)))
+    found = packed_days._pack(world.runtime, DAY.date())
+    assert found is not None
+    assert found.flights == 3
+    assert packed(world) == [day()]
+
+
+def _cancel_and_claim(world: World) -> None:
+    _cancel_elsewhere(world)
+    _elsewhere(world).database.run(partial(packed_days._claim, DAY.date(), "other"))
 
 
 def _in_flight(world: World) -> tuple[threading.Thread, threading.Event]:

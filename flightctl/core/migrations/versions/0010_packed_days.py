@@ -20,6 +20,7 @@ def upgrade() -> None:
         "packed_days",
         sa.Column("utc_day", sa.Date(), nullable=False),
         sa.Column("claim", sa.String(length=16), nullable=False),
+        sa.Column("claimed_at", INSTANT, nullable=False),
         sa.Column("longest", sa.BigInteger(), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("packed_at", INSTANT, nullable=True),
