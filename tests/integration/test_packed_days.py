@@ -225,9 +225,12 @@ def test_other_peoples_sql_shows_an_hour_later_at_most(world: World) -> None:
     pack(world)
     world.sql("UPDATE flights SET status = 'CANCELLED' WHERE flight_id = 'F2'")
     assert "F2" in _found(world)
-    hour_ago = "NOW(6) - INTERVAL 3599 SECOND", "NOW(6) - INTERVAL 3601 SECOND"
-    if world.backend.is_sqlite:
-        hour_ago = tuple(f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '-{s} seconds')" for s in (3590, 3610))  # type: ignore[assignment]
+    hour_ago = [
+        f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '-{seconds} seconds')"
+        if world.backend.is_sqlite
+        else f"UTC_TIMESTAMP(6) - INTERVAL {seconds} SECOND"
+        for seconds in (3570, 3601)
+    ]
     for moment, is_packed in zip(hour_ago, (True, False), strict=True):
         world.sql(f"UPDATE packed_days SET packed_at = {moment}")
         assert world.search("DEL", "BLR").trace.packed is is_packed
