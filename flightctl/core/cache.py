@@ -241,9 +241,7 @@ class Cache:
         self.counters.add("routes.misses", len(days) - hits)
         return entries
 
-    def put_route(
-        self, source: str, destination: str, day: date, value: bytes, version: int, seconds: int = ROUTES_SECONDS
-    ) -> None:
+    def put_route(self, source: str, destination: str, day: date, value: bytes, version: int, seconds: int) -> None:
         """Keep the routes' bytes for so long, and publish the schedule's version that they are of."""
         key = self._route_key(source, destination, day)
         publication: ScriptCall = _PUBLISH, [self.key("schedule:version")], [SEATS_SECONDS, str(version)]

@@ -12,10 +12,9 @@ from typing import Final
 
 from sqlalchemy import func, select
 
-from flightctl.core.cache import SeatCount
+from flightctl.core.cache import ROUTES_SECONDS, SeatCount
 from flightctl.core.database import Transaction
 from flightctl.core.loading_sources import (
-    BELIEVED_SECONDS,
     FIRSTS,
     FlightSource,
     NotPackedError,
@@ -60,7 +59,7 @@ class Loaded:
     @property
     def believed_seconds(self) -> int:
         """So long others may be told of it: an hour after the flights were read, packed or not."""
-        return min(BELIEVED_SECONDS, max(1, round(BELIEVED_SECONDS - (self.packed_for or 0))))  # clocks may differ
+        return min(ROUTES_SECONDS, max(1, round(ROUTES_SECONDS - (self.packed_for or 0))))  # clocks may differ
 
 
 def load(

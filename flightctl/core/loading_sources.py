@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from sqlalchemy import Select, bindparam, func, select
 
-from flightctl.core.cache import SeatCount
+from flightctl.core.cache import ROUTES_SECONDS, SeatCount
 from flightctl.core.database import Transaction
 from flightctl.core.errors import InternalError
 from flightctl.core.model.states import FlightStatus
@@ -25,8 +25,6 @@ from flightctl.core.schema import flights, packed_airports, packed_days
 from flightctl.core.sql_functions import gathered, hundredths, microseconds, utc_now
 from flightctl.core.timetable_row import MAX_FLIGHT_TIME
 
-BELIEVED_SECONDS: Final = 3600
-"""So long after its packing searches read a packed day, as they do with routes in Redis (SPEC, Redis keys)."""
 _LONGEST: Final = MAX_FLIGHT_TIME // timedelta(microseconds=1)
 _ONE_DAY: Final = timedelta(days=1)
 _SECOND: Final = timedelta(seconds=1)
@@ -63,7 +61,7 @@ _PACKED_LASTS: Final = (
     .outerjoin(packed_airports, (packed_airports.c.utc_day == packed_days.c.utc_day) & _ENTERED)
     .where(
         packed_days.c.utc_day.in_(bindparam("days", expanding=True)),
-        packed_days.c.packed_at > utc_now(-BELIEVED_SECONDS),
+        packed_days.c.packed_at > utc_now(-ROUTES_SECONDS),  # believed for as long as routes in Redis
     )
 )
 _AT_AIRPORTS: Final = (

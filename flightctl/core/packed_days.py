@@ -27,9 +27,10 @@ from typing import Final, NamedTuple
 from sqlalchemy import bindparam, delete, insert, or_, select, update
 
 from flightctl.core import schedule
+from flightctl.core.cache import ROUTES_SECONDS
 from flightctl.core.database import Operation, Transaction
 from flightctl.core.errors import LockAcquisitionFailedError, ValidationError
-from flightctl.core.loading_sources import BELIEVED_SECONDS, departing
+from flightctl.core.loading_sources import departing
 from flightctl.core.model.operations import PackResult
 from flightctl.core.routing import Row
 from flightctl.core.routing_airport import DESTINATION, SOURCE, pack
@@ -46,7 +47,7 @@ _BEHIND_UTC: Final = 12 * 3600
 _LONG_FLIGHT: Final = 18 * 3600
 """Seconds. A search that meets a longer one may need a day more than is packed, and then reads rows."""
 _ONE_DAY: Final = timedelta(days=1)
-_RENEW_SECONDS: Final = BELIEVED_SECONDS / 2
+_RENEW_SECONDS: Final = ROUTES_SECONDS / 2
 """A day is packed again so long after its packing, well before searches stop believing it."""
 _TRIES: Final = 5
 _SOONEST: Final = 4
